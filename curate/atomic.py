@@ -1,0 +1,154 @@
+"""Outputs that appear whole or not at all.
+
+A file or folder is written under a temporary name beside its place and renamed at the end, so that a killed command
+leaves the old state or the new one. What a killed run left behind is cleared away by the next run of the same output.
+POSIX only (``flock``, ``rename``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from curate.errors import UsageError
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "wb", *, overwrite: bool = False) -> Iterator[IO[Any]]:
+    """Open ``path`` for writing; it appears, or is replaced, when the block ends without an error.
+
+    Raises:
+        UsageError: ``path`` exists and ``overwrite`` is false, or is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(path, "is a folder", "expected the name of a file to write")
+    if path.exists() and not overwrite:
+        raise _exists(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with _locked(partial, lambda: None), partial.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Give an empty folder to write into; it becomes ``path`` when the block ends without an error.
+
+    An existing folder is replaced only with ``overwrite`` and if ``ours`` recognises it as an earlier output, so that a
+    mistyped name never deletes anything else.
+
+    Raises:
+        UsageError: ``path`` exists and may not be replaced, or another process is writing it.
+    """
+    path = Path(path)
+    check_output(path, overwrite=overwrite, ours=ours)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with _locked(partial, partial.mkdir):
+        try:
+            yield partial
+            for file in sorted(partial.rglob("*")):
+                _sync(file)
+            _sync(partial)
+            _put_in_place(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    _sync(path.parent)
+
+
+def check_output(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+    """Refuse an output folder before any work is done for it.
+
+    Raises:
+        UsageError: as :func:`atomic_folder`.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise _exists(path)
+    if not path.is_dir() or (any(path.iterdir()) and not ours(path)):
+        raise UsageError(
+            path,
+            "exists and was not written by curate",
+            hint="--overwrite replaces only curate's own output; name another place, or remove it yourself",
+        )
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(path, "already exists", hint="give --overwrite to replace it, or name another place")
+
+
+@contextmanager
+def _locked(partial: Path, make: Callable[[], object]) -> Iterator[None]:
+    """Hold a lock that a dying process gives back, and clear what an earlier one left under the same name."""
+    if partial.exists():
+        handle = os.open(partial, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise UsageError(
+                partial, "another process is writing this output", hint="wait for it, or name another place"
+            ) from None
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
+        os.close(handle)
+    make()
+    handle = os.open(partial, os.O_RDONLY if partial.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    if not path.exists():
+        partial.rename(path)
+        return
+    if not _exchange(partial, path):  # pragma: no cover - kernels and file systems without RENAME_EXCHANGE
+        old = path.with_name(f".{path.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+        partial.rename(path)
+        partial = old
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step (Linux ``renameat2`` with ``RENAME_EXCHANGE``); false where that is not to be had."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    return bool(renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), rename_exchange) == 0)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,134 @@
+"""The command line: one module per verb, loaded when it is used.
+
+A command parses its options, calls the library and prints; nothing else. Errors that a user can cause become one line
+each on stderr and an exit code: 1 the data is bad or the work failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from curate.errors import CurateError, printable
+
+# Verb -> what 'curate --help' says of it. The module curate/commands/<verb>.py holds the command of that name.
+VERBS = {
+    "sources": "List the sources, or all about one: licence, download, expected tree.",
+    "import": "Raw download -> dataset.",
+    "info": "Counts, classes, sizes, splits and lineage of a dataset.",
+    "merge": "Union of datasets, joined on ids.",
+    "build": "Subsets and query/gallery splits.",
+    "export": "Dataset -> COCO, anns.pt.",
+    "verify": "Check a dataset folder, COCO file or anns.pt.",
+    "show": "Contact sheets: pictures with their boxes and masks.",
+    "demo": "The tour: raw downloads to a verified benchmark, on drawn scenes.",
+}
+
+
+class _Verbs(click.Group):
+    """A group that imports a verb's module only when that verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"{__name__}.{cmd_name}_" if cmd_name == "import" else f"{__name__}.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"curate {version('curate')}")
+        ctx.exit()
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Turn raw image downloads into a released, verified retrieval benchmark.
+
+    There is one noun, the dataset: a folder with a few tables. Every command reads one folder and writes another.
+
+    \b
+      curate import kitti data/kitti -o kitti
+      curate build subset kitti --size "<0.15" -o small
+      curate export coco small -o small.json
+      curate verify small
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    debug = "--debug" in sys.argv[1:]
+    try:
+        result = cli.main(standalone_mode=False)
+        _flush()
+        sys.exit(result if isinstance(result, int) else 0)
+    except CurateError as error:
+        if debug:
+            raise
+        _say(*error.lines)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort, EOFError):
+        if debug:
+            raise
+        _say("interrupted; nothing half-written was left; run the same command again")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone ('curate info | head'): not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if debug or error.errno not in _HINTS:
+            raise
+        _say(f"{error.filename or 'output'}: {os.strerror(error.errno)}; {_HINTS[error.errno]}")
+        sys.exit(1)
+
+
+_HINTS = {
+    errno.ENOSPC: "free some space, or write elsewhere, and run the command again",
+    errno.EDQUOT: "free some space, or write elsewhere, and run the command again",
+    errno.EFBIG: "the file system or a limit allows no larger file; write elsewhere",
+    errno.EROFS: "write elsewhere",
+    errno.EACCES: "check the permissions, or name another place",
+    errno.EPERM: "check the permissions, or name another place",
+    errno.ENOTDIR: "a part of the path is a file; name another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check the path",
+    errno.ELOOP: "the path is a circle of links",
+    errno.EIO: "the disk reports an error; copy the data elsewhere",
+    errno.EMFILE: "raise the limit on open files ('ulimit -n')",
+}
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(f"curate: {printable(line)}", file=sys.stderr)
+
+
+def _flush() -> None:
+    sys.stdout.flush()

@@ -1,0 +1,120 @@
+"""Options that several verbs share, and how a result is shown: written once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from curate.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+dataset_argument = click.argument("dataset", type=click.Path(path_type=Path), metavar="DS")
+
+
+def output_options(what: str) -> Callable[[F], F]:
+    """``-o/--output`` and ``--overwrite`` for a command that writes ``what``."""
+
+    def decorate(function: F) -> F:
+        function = click.option("--overwrite", is_flag=True, help="Replace an existing output of curate.")(function)
+        return click.option(
+            "-o", "--output", type=click.Path(path_type=Path), required=True, help=f"Where to write {what}."
+        )(function)
+
+    return decorate
+
+
+def report_options(function: F) -> F:
+    """``--json``, ``-q/--quiet`` and ``--debug``."""
+    function = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
+        function
+    )
+    function = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(function)
+
+
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Local processes to work with; 0 takes one per processor. The result does not depend on it.",
+)
+
+
+def root_option(function: F) -> F:
+    """``--root SOURCE=FOLDER``, as often as there are sources; gives a dict."""
+
+    def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+        pairs = {}
+        for value in values:
+            source, sep, folder = value.partition("=")
+            if not sep or not source or not folder:
+                raise click.BadParameter(f"{value!r} is not SOURCE=FOLDER", ctx, param)
+            pairs[source] = folder
+        return pairs
+
+    return click.option(
+        "--root",
+        "roots",
+        multiple=True,
+        metavar="SOURCE=FOLDER",
+        callback=parse,
+        help="Folder of a source's images; may be given several times.",
+    )(function)
+
+
+def workers(jobs: int) -> int:
+    return jobs or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def progress(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], object]]:
+    """A progress bar on stderr; silent when that is no terminal. Gives a function to be told ``done, total``."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    bar = click.progressbar(length=1, label=label, file=sys.stderr)
+
+    def tell(done: int, total: int) -> None:
+        bar.length = max(total, 1)
+        bar.update(done - bar.pos)
+
+    with bar:
+        yield tell
+
+
+def show_result(result: Any, text: str, *, as_json: bool, quiet: bool) -> None:
+    """Print ``result`` as JSON, or ``text``, or nothing."""
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=2).decode())
+    elif not quiet:
+        click.echo(text)
+
+
+def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:
+    """Rows as aligned columns: numbers to the right, text to the left."""
+    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
+    lines = []
+    for line in [list(header), *cells]:
+        parts = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, numeric, strict=True)]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def one_of(kind: str, name: str, choices: list[str]) -> str:
+    """``name`` if it is one of ``choices``, else a usage error that lists them."""
+    if name not in choices:
+        raise UsageError(f"{kind} {name!r}", "unknown", f"expected one of {', '.join(choices)}")
+    return name

@@ -1,0 +1,234 @@
+"""A raw download into a dataset: scan the source, parse its items in parallel, check and collect the records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import sources
+from curate.dataset import Dataset, arrow_schema, tables_from_records
+from curate.engine import map_chunks
+from curate.errors import CurateError, SourceError, UsageError
+from curate.model import Command, Counts, Finding, Info, Item, Record, Source, SourceRecord, finding
+
+# Told how many items are done, of how many.
+Progress = Callable[[int, int], object]
+
+
+# Foreign files that are read whole, and the module with their facts (SOURCE) and their function read().
+DOORS = {"coco": "curate.coco", "anns_pt": "curate.anns_pt"}
+
+
+class _Chunk(NamedTuple):
+    """What a worker sends back for some items: tables, findings, and the items that could not be parsed."""
+
+    items: int
+    tables: dict[str, pa.Table]
+    findings: list[Finding]
+    broken: list[tuple[str, CurateError]]
+
+
+def import_source(
+    name: str,
+    root: Path | str,
+    *,
+    splits: Sequence[str] = (),
+    skip_bad: bool = False,
+    checksums: bool = False,
+    jobs: int = 1,
+    options: dict[str, Any] | None = None,
+    roots: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Import the source ``name`` (``curate sources``) from its unpacked download at ``root``.
+
+    Args:
+        splits: only these of the source's splits; all that are there if empty.
+        skip_bad: leave broken images out and record them, instead of ending with an error that lists them.
+        checksums: also store the SHA-256 of every image file.
+        jobs: local processes to parse with; the result does not depend on it.
+        options: what the source itself offers (``curate sources NAME``).
+        roots: folders of images, by source, for the doors that read a single file (coco, anns_pt).
+        progress: told how many items are done, of how many.
+
+    Raises:
+        SourceError: ``root`` is not that source's tree, or an item is broken.
+        UsageError: unknown source, split or option.
+    """
+    root = Path(root)
+    if name in DOORS:
+        return _through_door(name, root, splits=splits, skip_bad=skip_bad, checksums=checksums, roots=roots or {})
+    source = facts(name)
+    module = sources.load(name)
+    if not root.exists():
+        raise SourceError(root, "no such folder", f"expected the unpacked download of {source.title}")
+    unknown = sorted(set(splits) - set(source.splits))
+    if unknown:
+        raise UsageError(
+            f"{name}, split {unknown[0]!r}", "unknown split", f"expected one of {', '.join(source.splits)}"
+        )
+    options = options or {}
+    items = module.scan(root, tuple(splits), **options)
+    if not items:
+        raise SourceError(
+            root, "no image found", f"expected the tree of {source.title}", f"see 'curate sources {name}'"
+        )
+    done = 0
+    work = partial(_parse_chunk, name, checksums)
+    broken: list[tuple[str, CurateError]] = []
+    findings: list[Finding] = []
+    tables: dict[str, list[pa.Table]] = {}
+    general = getattr(module, "records", None)
+    if general:
+        found, noticed = tables_from_records(general(root, tuple(splits), **options))
+        findings += noticed
+        for table_name, table in found.items():
+            tables.setdefault(table_name, []).append(table)
+    for result in map_chunks(work, items, jobs=jobs):
+        broken += result.broken
+        findings += result.findings
+        for table_name, table in result.tables.items():
+            tables.setdefault(table_name, []).append(table)
+        done += result.items
+        if progress:
+            progress(done, len(items))
+    if broken and not skip_bad:
+        raise _all_broken(root, broken, len(items))
+    findings += [
+        finding("N03", error.where, "; ".join(filter(None, [error.found, error.expected])), item=item, hint=error.hint)
+        for item, error in broken
+    ]
+    joined = {table_name: pa.concat_tables(parts) for table_name, parts in tables.items()}
+    for table_name in ("images", "annotations", "categories"):
+        joined.setdefault(table_name, arrow_schema(table_name).empty_table())
+    found_counts = Counts(images=joined["images"].num_rows, annotations=joined["annotations"].num_rows)
+    command_options = {"source": name, **({"splits": sorted(splits)} if splits else {}), **options}
+    info = Info(
+        name=name,
+        sources={name: source_record(source, found_counts)},
+        roots={name: str(root)},
+        command=Command(verb="import", options={k: v for k, v in command_options.items() if v is not None}),
+    )
+    joined, missing = _declare_categories(joined, name)
+    findings += missing
+    return Dataset(info, joined, sorted(findings, key=_finding_order))
+
+
+def _through_door(
+    name: str, file: Path, *, splits: Sequence[str], skip_bad: bool, checksums: bool, roots: Mapping[str, str]
+) -> Dataset:
+    if splits:
+        raise UsageError(f"import {name}", "was given --split", hint=f"{name} files have no splits of their own")
+    unknown = sorted(set(roots) - {name})
+    if unknown:
+        raise UsageError(f"--root {unknown[0]}", "is another source", f"expected --root {name}=FOLDER")
+    dataset: Dataset = import_module(DOORS[name]).read(
+        file, root=Path(roots[name]) if name in roots else None, skip_bad=skip_bad, checksums=checksums
+    )
+    return dataset
+
+
+def names() -> list[str]:
+    """All that can be imported: the sources, and the doors for foreign files."""
+    return sorted([*sources.names(), *DOORS])
+
+
+def facts(name: str) -> Source:
+    """The facts of a source or door.
+
+    Raises:
+        UsageError: there is no such source.
+    """
+    if name not in names():
+        raise UsageError(f"source {name!r}", "unknown", f"expected one of {', '.join(names())}")
+    module = import_module(DOORS[name]) if name in DOORS else sources.load(name)
+    source: Source = module.SOURCE
+    return source
+
+
+def source_record(facts: Source, found: Counts | None = None) -> SourceRecord:
+    """The part of a source's facts that goes into ``dataset.json``."""
+    return SourceRecord(
+        title=facts.title,
+        licence=facts.licence,
+        version=facts.version,
+        citation=facts.citation,
+        homepage=facts.homepage,
+        published=facts.published,
+        found=found,
+    )
+
+
+def _parse_chunk(name: str, checksums: bool, items: Sequence[Item]) -> _Chunk:
+    module = sources.load(name)
+    records: list[Record] = []
+    broken: list[tuple[str, CurateError]] = []
+    for item in items:
+        try:
+            parsed = module.parse(item)
+            image = parsed.image
+            if checksums and image.file_name and (item.root / image.file_name).is_file():
+                with (item.root / image.file_name).open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                image = msgspec.structs.replace(image, sha256=digest)
+            noticed = list(sources.look_over(image, parsed.annotations))
+        except CurateError as error:
+            broken.append((item.id, error))
+            continue
+        records.append(image)
+        records += parsed.annotations
+        records += parsed.others
+        records += noticed
+    tables, findings = tables_from_records(records)
+    return _Chunk(len(items), tables, findings, broken)
+
+
+def _all_broken(root: Path, broken: list[tuple[str, CurateError]], total: int) -> SourceError:
+    errors = [error for _, error in broken]
+    return SourceError(
+        root,
+        f"{len(errors)} of {total} images are broken",
+        "nothing was written",
+        "mend them, or leave them out with --skip-bad",
+        also=errors,
+    )
+
+
+def _declare_categories(tables: dict[str, pa.Table], name: str) -> tuple[dict[str, pa.Table], list[Finding]]:
+    """Add a row for every category that annotations use and no label table declares; each is a finding (N01)."""
+    used = set(pc.unique(tables["annotations"]["category"].cast(pa.string())).to_pylist()) - {None}
+    declared = set(tables["categories"]["name"].to_pylist())
+    unknown = sorted(used - declared)
+    if not unknown:
+        return tables, []
+    from curate.dataset import table_of
+    from curate.model import Category
+
+    rows = table_of("categories", [Category(name=label, role="other") for label in unknown])
+    tables = {**tables, "categories": pa.concat_tables([tables["categories"], rows])}
+    return tables, [
+        finding("N01", f"{name}, label {label!r}", "label is not in the source's table; kept as found")
+        for label in unknown
+    ]
+
+
+def _finding_order(item: Finding) -> tuple[str, str, str, str]:
+    return (item.code, item.item or "", item.where, item.message)
+
+
+def rows_per_split(dataset: Dataset) -> Iterator[tuple[str, int]]:
+    """Images per split as found at the source, in the order of the split's name."""
+    values, counts = np.unique(
+        np.array([v or "" for v in dataset.table("images")["source_split"].cast(pa.string()).to_pylist()]),
+        return_counts=True,
+    )
+    yield from zip(values.tolist(), counts.tolist(), strict=True)

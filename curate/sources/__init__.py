@@ -1,0 +1,68 @@
+"""The sources: one module each, found by listing this folder. This file need not change when one is added.
+
+A source module states its facts and has two functions::
+
+    SOURCE = Source(title=..., licence=..., ...)
+    def scan(root: Path, splits: tuple[str, ...]) -> list[Item]   # list the work, cheaply, sorted by id
+    def parse(item: Item) -> Parsed                               # read one item's own files; pure but for that
+
+and, where it has something to say that belongs to no single image (categories, coverage of a split, instances)::
+
+    def records(root: Path, splits: tuple[str, ...]) -> Iterable[Record]
+
+Further keyword arguments of ``scan`` and ``records`` are options of the source. ``parse`` raises ``SourceError`` for a
+broken item (unreadable, a required field missing, NaN, flipped corners); oddities are findings and the image stays.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from importlib import import_module, resources
+from pkgutil import iter_modules
+from typing import Any
+
+from curate.errors import UsageError
+from curate.model import Annotation, Finding, Image, finding
+
+
+def names() -> list[str]:
+    """All sources, sorted."""
+    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def load(name: str) -> Any:
+    """The module of the source ``name``.
+
+    Raises:
+        UsageError: there is no such source.
+    """
+    if name not in names():
+        raise UsageError(f"source {name!r}", "unknown", f"expected one of {', '.join(names())}")
+    return import_module(f"{__name__}.{name}")
+
+
+def label_table(file: str) -> list[dict[str, str]]:
+    """The rows of a label table ``<file>.csv`` that lies beside the modules, in its own order."""
+    with resources.files(__package__).joinpath(f"{file}.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def look_over(image: Image, annotations: Iterable[Annotation]) -> Iterator[Finding]:
+    """Findings that mean the same for every source: boxes without area, or outside the frame. All are kept as found."""
+    width, height = image.width, image.height
+    for row in annotations:
+        if row.x is None or row.y is None or row.w is None or row.h is None:
+            continue
+        where = f"{image.source}, annotation {row.id}"
+        box = f"[{row.x:g}, {row.y:g}, {row.w:g}, {row.h:g}]"
+        if row.w == 0 or row.h == 0:
+            yield finding("B03", where, f"box {box} has no area; kept as found", item=row.id)
+        if width is None or height is None:
+            continue
+        if row.x >= width or row.y >= height or row.x + row.w <= 0 or row.y + row.h <= 0:
+            yield finding(
+                "B05", where, f"box {box} lies outside the {width} x {height} frame; kept as found", item=row.id
+            )
+        elif row.x < -1 or row.y < -1 or row.x + row.w > width + 1 or row.y + row.h > height + 1:
+            yield finding("B04", where, f"box {box} leaves the {width} x {height} frame; kept as found", item=row.id)
