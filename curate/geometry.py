@@ -42,13 +42,14 @@ def clip_box(box: Box, width: float, height: float) -> Box:
 
 
 def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of boxes ``(n, 4)`` and ``(m, 4)`` as ``(n, m)``, by real areas; 0 where both are empty."""
+    """Intersection over union of boxes ``(n, 4)`` and ``(m, 4)`` as ``(n, m)``, by real areas; 0 for two empty ones."""
     a, b = np.asarray(a, float).reshape(-1, 1, 4), np.asarray(b, float).reshape(1, -1, 4)
     left_top = np.maximum(a[..., :2], b[..., :2])
     right_bottom = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     shared = np.prod(np.clip(right_bottom - left_top, 0, None), axis=-1)
     union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return iou
 
 
 def check_ring(ring: Sequence[Any], width: int, height: int) -> str | None:
@@ -95,7 +96,7 @@ def paint_polygons(polygons: Polygons, width: int, height: int) -> Rle:
     for outer, *holes in polygons:
         part = _paint_ring(outer, left, top, window.shape)
         for hole in holes:
-            part &= ~_paint_ring(hole, left, top, window.shape)
+            part = part & ~_paint_ring(hole, left, top, window.shape)
         window |= part
     return rle_from_window(window, left, top, width, height)
 
