@@ -16,12 +16,11 @@ import pyarrow.compute as pc
 from curate.coco.columns import (
     UNSET,
     Door,
+    Rows,
     attributes_column,
     collector_paused,
     decode_rows,
-    number_column,
     own_column,
-    take,
 )
 from curate.coco.rows import EXTRA_TABLES, OURS, Header
 from curate.coco.segmentations import split_segmentations
@@ -40,7 +39,7 @@ SOURCE = Source(
     tree="FILE.json, and a folder of images given by --root coco=FOLDER (without it no image is opened)",
     splits=(),
 )
-CHUNK = 20_000
+CHUNK = 5_000
 _LARGEST_FILE = 4 << 30
 # What rows of a file refer to: position of the image with a COCO id, and name of the category with one.
 Index = dict[Any, int]
@@ -157,7 +156,11 @@ def _categories(door: Door, raw: list[msgspec.Raw]) -> tuple[pa.Table, dict[Any,
     names: dict[Any, str] = {}
     records: dict[str, Category] = {}
     extras: dict[str, Any] = {}
-    for i, row in enumerate(decode_rows(door.file, raw, "categories", 0)):
+    for i, text in enumerate(raw):
+        try:
+            row = msgspec.json.decode(text, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SourceError(door.where("categories", i), str(error), "expected a JSON object") from error
         key, name, above = row.pop("id", None), row.pop("name", None), row.pop("supercategory", None)
         if type(name) is not str or not name or type(key) not in (int, str):
             raise SourceError(
@@ -193,7 +196,7 @@ def _images(
     parts = []
     for start in range(0, len(raw), CHUNK):
         rows = decode_rows(door.file, raw[start : start + CHUNK], "images", start)
-        coco_ids = take(rows, "id")
+        coco_ids = rows.take("id")
         columns: dict[str, Any] = {}
         for name in ("file_name", "width", "height"):
             columns[name] = own_column(rows, name, arrow_schema("images").field(name).type)
@@ -232,15 +235,15 @@ def _images(
         )
         if root is not None:
             columns |= _looked_at(door, root, ids, files, columns, start, checksums)
-        parts.append(_chunk_table("images", columns, len(rows)))
+        parts.append(_chunk_table("images", columns, rows.count))
     return _joined("images", parts), index
 
 
-def _own_values(door: Door, rows: list[dict[str, Any]], table: str, column: str) -> list[Any]:
+def _own_values(door: Door, rows: Rows, table: str, column: str) -> list[Any]:
     key = door.key(table, column)
     if key is None:
-        return [None] * len(rows)
-    return [value if type(value) is str and value else None for value in take(rows, key)]
+        return [None] * rows.count
+    return [value if type(value) is str and value else None for value in rows.take(key)]
 
 
 def _key(file_name: str) -> str:
@@ -251,14 +254,14 @@ def _key(file_name: str) -> str:
     return key or file_name
 
 
-def _resolved_licences(rows: list[dict[str, Any]], licences: Mapping[Any, str]) -> list[str | None]:
+def _resolved_licences(rows: Rows, licences: Mapping[Any, str]) -> list[str | None]:
     """Licence names; an id that means nothing stays in its row, as a foreign key."""
-    values = take(rows, "license")
+    values = rows.take("license")
     found: list[str | None] = []
-    for row, value in zip(rows, values, strict=True):
+    for i, value in enumerate(values):
         name = licences.get(value) if type(value) is int else None
         if name is None and value is not UNSET:
-            row["license"] = value
+            rows.put_back(i, "license", value)
         found.append(name)
     return found
 
@@ -320,7 +323,7 @@ def _annotations(
 
 def _annotation_chunk(
     door: Door,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     start: int,
     image_ids: pa.Array,
     frames: np.ndarray[Any, Any],
@@ -336,9 +339,9 @@ def _annotation_chunk(
     boxes, present = _boxes(door, rows, start, owners)
     for i, name in enumerate("xywh"):
         columns[name] = pa.array(boxes[:, i], mask=~present)
-    columns["area"] = number_column(rows, "area")
+    columns["area"] = own_column(rows, "area", pa.float64())
     columns["iscrowd"] = _flags(door, rows, start, "iscrowd", owners)
-    segmentations = take(rows, "segmentation")
+    segmentations = rows.take("segmentation")
     columns |= split_segmentations(door, rows, start, segmentations, owners, frames[positions])
     for column in OURS["annotations"]:
         key = door.key("annotations", column)
@@ -348,8 +351,8 @@ def _annotation_chunk(
             columns[column] = _flags(door, rows, start, key, owners)
         elif column == "polygons":
             # Beside what stood under COCO's own key: polygons with holes, or with a mask.
-            read = columns["polygons"].to_pylist() if "polygons" in columns else [None] * len(rows)
-            given = [own if value is UNSET else value for own, value in zip(read, take(rows, key), strict=True)]
+            read = columns["polygons"].to_pylist() if "polygons" in columns else [None] * rows.count
+            given = [own if value is UNSET else value for own, value in zip(read, rows.take(key), strict=True)]
             try:
                 columns[column] = pa.array(given, schema.field(column).type)
             except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
@@ -366,14 +369,14 @@ def _annotation_chunk(
     if door.header is None or "source_label" in door.header.same:
         columns["source_label"] = columns["category"]
     columns["attributes"] = attributes_column(rows, key=door.key("annotations", "attributes"))
-    return _chunk_table("annotations", columns, len(rows))
+    return _chunk_table("annotations", columns, rows.count)
 
 
 def _owners(
-    door: Door, rows: list[dict[str, Any]], start: int, image_ids: pa.Array, index: Index
+    door: Door, rows: Rows, start: int, image_ids: pa.Array, index: Index
 ) -> tuple[np.ndarray[Any, Any], pa.Array]:
     """Position of each row's image (-1 if there is none), and its id."""
-    values = take(rows, "image_id")
+    values = rows.take("image_id")
     try:
         positions = np.array([index.get(value, -1) for value in values], np.int64)
     except TypeError:  # a list or an object as id
@@ -385,15 +388,15 @@ def _owners(
         for i in np.flatnonzero(positions < 0).tolist():
             shown = None if values[i] is UNSET else values[i]
             listed[i] = f"{door.source}/?{shown}"
-            rows[i]["image_id"] = shown
+            rows.put_back(i, "image_id", shown)
             door.notice("R02", "annotations", start + i, f"image_id {shown!r} is no image of the file; kept as found")
         owners = pa.array(listed, pa.string())
     return positions, owners
 
 
-def _annotation_ids(door: Door, rows: list[dict[str, Any]], start: int, owners: pa.Array, seen: set[Any]) -> pa.Array:
+def _annotation_ids(door: Door, rows: Rows, start: int, owners: pa.Array, seen: set[Any]) -> pa.Array:
     """``<image id>#<COCO id>``, or the id that a file of ours carries."""
-    coco_ids = take(rows, "id")
+    coco_ids = rows.take("id")
     own = _own_values(door, rows, "annotations", "id")
     if door.header is not None and None not in own:
         return _absolute(pa.array(own, pa.string()), owners)
@@ -418,10 +421,8 @@ def _absolute(ids: pa.Array, owners: pa.Array) -> pa.Array:
     return pc.if_else(relative, pc.binary_join_element_wise(owners, ids, ""), ids)
 
 
-def _category_names(
-    door: Door, rows: list[dict[str, Any]], start: int, names: Mapping[Any, str], owners: pa.Array
-) -> pa.Array:
-    values = take(rows, "category_id")
+def _category_names(door: Door, rows: Rows, start: int, names: Mapping[Any, str], owners: pa.Array) -> pa.Array:
+    values = rows.take("category_id")
     try:
         found = [names.get(value) for value in values]
     except TypeError:
@@ -429,26 +430,24 @@ def _category_names(
     if None in found:
         for i, name in enumerate(found):
             if name is None and values[i] is not UNSET and values[i] is not None:
-                rows[i]["category_id"] = values[i]
+                rows.put_back(i, "category_id", values[i])
                 text = f"category_id {values[i]!r} is no category of the file; kept as found"
                 door.notice("R02", "annotations", start + i, text, owners[i].as_py())
     return pa.array(found, pa.string()).dictionary_encode().cast(arrow_schema("annotations").field("category").type)
 
 
-def _boxes(
-    door: Door, rows: list[dict[str, Any]], start: int, owners: pa.Array
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _boxes(door: Door, rows: Rows, start: int, owners: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Boxes ``(n, 4)`` as ``x, y, w, h``, and which rows have one."""
-    values = take(rows, "bbox")
-    present = np.ones(len(rows), bool)
-    if any(type(value) is not list or len(value) != 4 for value in values):
+    values = rows.take("bbox")
+    present = np.ones(rows.count, bool)
+    if set(map(type, values)) != {list} or set(map(len, values)) != {4}:
         for i, value in enumerate(values):
             if type(value) is list and len(value) == 4:
                 continue
             present[i] = False
             values[i] = (0.0, 0.0, 0.0, 0.0)
             if value is None or value == []:
-                rows[i]["bbox"] = value
+                rows.put_back(i, "bbox", value)
             elif value is not UNSET:
                 door.reject(owners[i].as_py(), "annotations", start + i, f"bbox is {value!r}", "expected [x, y, w, h]")
     flat = list(itertools.chain.from_iterable(values))
@@ -470,15 +469,15 @@ def _boxes(
     return boxes, present
 
 
-def _flags(door: Door, rows: list[dict[str, Any]], start: int, key: str, owners: pa.Array) -> pa.Array:
+def _flags(door: Door, rows: Rows, start: int, key: str, owners: pa.Array) -> pa.Array:
     """A column of 0 and 1; other values go back into their rows."""
-    values = take(rows, key)
+    values = rows.take(key)
     if not set(map(type, values)) <= {int, bool} or not set(values) <= {0, 1}:
         for i, value in enumerate(values):
             if value is UNSET:
                 values[i] = False
             elif type(value) not in (int, bool) or value not in (0, 1):
-                rows[i][key] = value
+                rows.put_back(i, key, value)
                 values[i] = False
                 door.notice("M07", "annotations", start + i, f"{key} is {value!r}; kept as found", owners[i].as_py())
     return pa.array(np.array(values, bool))

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from curate import runlengths
-from curate.coco.columns import UNSET, Door
+from curate.coco.columns import UNSET, Door, Rows
 from curate.dataset import POLYGONS_TYPE, RLE_TYPE
 from curate.geometry import MAX_MASK_PIXELS, check_counts, check_ring
 
 
 def split_segmentations(
     door: Door,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     start: int,
     values: list[Any],
     owners: pa.Array,
@@ -29,7 +29,7 @@ def split_segmentations(
     """
     if all(value is UNSET for value in values):
         return {}
-    polygons: list[Any] = [None] * len(rows)
+    polygons: list[Any] = [None] * rows.count
     plain: list[tuple[int, list[int], int, int]] = []
     texts: list[tuple[int, str, int, int]] = []
     for i, value in enumerate(values):
@@ -38,7 +38,7 @@ def split_segmentations(
         elif type(value) is dict:
             _sort_rle(door, rows, start + i, i, value, plain, texts, owners)
         elif value is not UNSET:
-            rows[i]["segmentation"] = value
+            rows.put_back(i, "segmentation", value)
     columns: dict[str, pa.Array] = {}
     if any(polygon is not None for polygon in polygons):
         columns["polygons"] = pa.array(polygons, POLYGONS_TYPE)
@@ -49,7 +49,7 @@ def split_segmentations(
 
 def _polygons(
     door: Door,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     index: int,
     i: int,
     value: list[Any],
@@ -72,14 +72,14 @@ def _polygons(
             door.reject(owners[i].as_py(), "annotations", index, f"segmentation[{k}]: {text}", "")
         else:
             door.notice(code, "annotations", index, f"segmentation[{k}]: {text}; kept as found", owners[i].as_py())
-        rows[i]["segmentation"] = value
+        rows.put_back(i, "segmentation", value)
         return None
     return [[ring] for ring in value]
 
 
 def _sort_rle(
     door: Door,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     index: int,
     i: int,
     value: dict[str, Any],
@@ -106,17 +106,15 @@ def _sort_rle(
         _put_back(door, rows, index, i, value, wrong, owners)
 
 
-def _put_back(
-    door: Door, rows: list[dict[str, Any]], index: int, i: int, value: Any, wrong: str, owners: pa.Array
-) -> None:
+def _put_back(door: Door, rows: Rows, index: int, i: int, value: Any, wrong: str, owners: pa.Array) -> None:
     code, text = wrong.split(" ", 1)
-    rows[i]["segmentation"] = value
+    rows.put_back(i, "segmentation", value)
     door.notice(code, "annotations", index, f"{text}; kept as found", owners[i].as_py())
 
 
 def _masks(
     door: Door,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     start: int,
     values: list[Any],
     plain: list[tuple[int, list[int], int, int]],
@@ -124,8 +122,8 @@ def _masks(
     owners: pa.Array,
     frames: np.ndarray[Any, Any],
 ) -> pa.Array:
-    counts: list[str | None] = [None] * len(rows)
-    sizes: list[list[int] | None] = [None] * len(rows)
+    counts: list[str | None] = [None] * rows.count
+    sizes: list[list[int] | None] = [None] * rows.count
     if plain:
         runs = np.array([run for _, listed, _, _ in plain for run in listed], np.int64)
         offsets = np.concatenate([[0], np.cumsum([len(listed) for _, listed, _, _ in plain])]).astype(np.int64)

@@ -1,0 +1,71 @@
+"""Measuring whole processes: CPU seconds (user + system, with all children) and peak memory, medians of several runs.
+
+A figure is only ever compared with another one of the same run, or with a bound that the design states.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import pytest
+
+RUNS = int(os.environ.get("CURATE_BENCH_RUNS", "5"))
+
+
+class Figure(NamedTuple):
+    """One run of a process: CPU seconds, wall seconds, peak resident memory in MiB."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+def run_once(command: Sequence[object], cwd: Path | None = None) -> Figure:
+    """Run a command to its end; it must succeed."""
+    before = time.perf_counter()
+    child = subprocess.Popen([str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert child.stdout is not None
+    said = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.stdout.close()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0, said.decode()
+    return Figure(usage.ru_utime + usage.ru_stime, time.perf_counter() - before, usage.ru_maxrss / 1024)
+
+
+def medians(figures: Sequence[Figure]) -> Figure:
+    return Figure(*(median(values) for values in zip(*figures, strict=True)))
+
+
+def side_by_side(runs: int, **commands: Callable[[], Figure]) -> dict[str, Figure]:
+    """Run the commands in turn, A B A B ..., so that a drifting machine hits them alike; the median of each."""
+    taken: dict[str, list[Figure]] = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, run in commands.items():
+            taken[name].append(run())
+    return {name: medians(figures) for name, figures in taken.items()}
+
+
+def curate_command(*arguments: object) -> list[object]:
+    return [sys.executable, "-m", "curate", *arguments]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Print figures so that they are seen in the log, whatever pytest captures."""
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def say(**figures: object) -> None:
+        rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}
+        assert terminal is not None
+        terminal.write_line(f"\n  {request.node.name}: {json.dumps(rounded)}")
+
+    return say
