@@ -24,9 +24,9 @@ from curate.coco.columns import (
 )
 from curate.coco.rows import EXTRA_TABLES, OURS, Header
 from curate.coco.segmentations import split_segmentations
-from curate.dataset import Dataset, arrow_schema, table_of
-from curate.errors import SourceError
-from curate.model import SCHEMA_VERSION, TABLES, Category, Command, Counts, Info, Source, SourceRecord
+from curate.dataset import Dataset, arrow_schema, conform, table_of
+from curate.errors import SchemaError, SourceError
+from curate.model import SCHEMA_VERSION, Category, Command, Counts, Info, Source, SourceRecord
 from curate.pictures import Header as Picture
 from curate.pictures import read_header
 
@@ -506,11 +506,24 @@ def _joined(name: str, parts: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default") if parts else arrow_schema(name).empty_table()
 
 
-def _extra_table(file: Path, name: str, rows: list[dict[str, Any]]) -> pa.Table:
+def _extra_table(file: Path, name: str, columns: Mapping[str, list[Any]]) -> pa.Table:
+    """A table that stands in a file of ours by column."""
+    where = f"{file}, curate.tables.{name}"
+    schema = arrow_schema(name)
+    unknown = sorted(set(columns) - set(schema.names))
+    if unknown or len({len(values) for values in columns.values()}) > 1:
+        found = f"unknown column {unknown[0]!r}" if unknown else "columns of several lengths"
+        raise SourceError(where, found, "expected what curate writes there")
     try:
-        return table_of(name, [msgspec.convert(row, TABLES[name].record) for row in rows])
-    except msgspec.ValidationError as error:
-        raise SourceError(f"{file}, curate.tables.{name}", str(error), "expected what curate writes there") from error
+        plain_columns = {
+            key: pa.array(
+                values, pa.string() if pa.types.is_dictionary(schema.field(key).type) else schema.field(key).type
+            )
+            for key, values in columns.items()
+        }
+        return conform(name, pa.table(plain_columns))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, SchemaError) as error:
+        raise SourceError(where, str(error), "expected what curate writes there") from error
 
 
 def _info(

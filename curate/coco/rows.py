@@ -6,7 +6,7 @@ Our files carry at the top::
                "columns": {"images": {"split": "split", ...}, "annotations": {...}, "categories": {...}},
                "same": ["source_label"],           columns left out because they equal the category throughout
                "info": {...},                      name, sources, relevance rule, headers
-               "tables": {"queries": [...], ...}}
+               "tables": {"queries": {"id": [...], "kind": [...]}, ...}}   by column
 
 ``columns`` says under which key a column of ours stands: under its own name, or, where a foreign key bears that name,
 under ``curate_<name>``. A key of a row that is neither COCO's nor named there is foreign.
@@ -97,7 +97,7 @@ class Header(Struct, omit_defaults=True, kw_only=True):
     columns: dict[str, dict[str, str]]
     same: tuple[str, ...] = ()
     info: dict[str, Any] = {}
-    tables: dict[str, list[dict[str, Any]]] = {}
+    tables: dict[str, dict[str, list[Any]]] = {}
 
     def key(self, table: str, column: str) -> str | None:
         return self.columns.get(table, {}).get(column)

@@ -18,7 +18,7 @@ from curate.coco.rows import CORE, EXTRA_TABLES, OURS, AnnotationRow, Header, Im
 from curate.dataset import Dataset, plain
 from curate.errors import UsageError
 from curate.geometry import rle_from_polygons
-from curate.model import SCHEMA_VERSION, TABLES
+from curate.model import SCHEMA_VERSION
 
 CHUNK = 50_000
 _RENAME = "curate_"
@@ -158,10 +158,9 @@ class _Document:
         }
         tables = {}
         for name in EXTRA_TABLES:
-            if self.dataset.table(name).num_rows:
-                fields = TABLES[name].record.__struct_fields__
-                rows = self.dataset.table(name).to_pylist()
-                tables[name] = [{k: row[k] for k in fields if row[k] is not None} for row in rows]
+            table = self.dataset.table(name)
+            if table.num_rows:
+                tables[name] = {k: v for k, v in _lists(table, table.column_names).items() if v is not None}
         same = ("source_label",) if self.same_label else ()
         return Header(schema_version=SCHEMA_VERSION, columns=columns, same=same, info=info, tables=tables)
 
