@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,49 @@ def curate(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+class Browser:
+    """A headless Chromium that opens pages of ours; it has no display, no profile and no network of its own."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.program, self.folder = program, folder
+
+    def _run(self, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        flags += ["--disable-component-update", "--disable-sync", "--disable-extensions", "--virtual-time-budget=4000"]
+        flags += [f"--user-data-dir={self.folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        return subprocess.run(
+            [self.program, *flags, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
+
+    def console(self, page: Path) -> list[str]:
+        """What the page says on the console: errors of scripts, and whatever its security policy had to refuse."""
+        shown = self._run(page, "--enable-logging=stderr", "--dump-dom")
+        assert "<html" in shown.stdout
+        return [line.split("CONSOLE", 1)[1] for line in shown.stderr.splitlines() if ":CONSOLE" in line]
+
+    def widths(self, page: Path, width: int) -> tuple[int, int]:
+        """Width of the window and of the page's content, in a window ``width`` pixels wide."""
+        # A window has a least width; a frame has none.
+        frame = self.folder / "frame.html"
+        frame.write_text(
+            f'<iframe width="{width}" height="900" srcdoc="{escape(page.read_text("utf-8"))}"></iframe>'
+            "<script>onload = () => { const d = document.querySelector('iframe').contentDocument.documentElement;"
+            " document.title = d.clientWidth + ' ' + d.scrollWidth; }</script>",
+            "utf-8",
+        )
+        found = re.search(r"<title>(\d+) (\d+)</title>", self._run(frame, "--dump-dom").stdout)
+        assert found, "the page did not load"
+        return int(found[1]), int(found[2])
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    """Chromium, if it is installed."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed ('apt-get install chromium')")
+    folder = tmp_path / "browser"
+    folder.mkdir()
+    return Browser(program, folder)

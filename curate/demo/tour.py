@@ -1,0 +1,220 @@
+"""The tour: small raw downloads of drawn scenes, and every step from there to a verified query/gallery benchmark.
+
+::
+
+    DIR/raw/{kitti,cityscapes,voxdet}   what a user would have downloaded
+    DIR/{kitti,cityscapes,voxdet}       datasets, one per download
+    DIR/{merged,small,benchmark}        datasets made from these
+    DIR/benchmark.json, DIR/anns.pt     exports
+    DIR/demo.json                       the steps with their counts and fingerprints
+    DIR/index.html                      what was made, to look at
+
+Each step calls the library as the command of that name does. The files hold no times, so that two tours give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from curate import importing, store
+from curate.atomic import atomic_folder, check_output
+from curate.build.split import build_split
+from curate.build.subset import build_subset
+from curate.dataset import Dataset
+from curate.demo import layouts
+from curate.demo.page import draw_page
+from curate.export import anns_pt, coco
+from curate.verify import Report, verify
+
+MARKER = "demo.json"
+SOURCES = ("kitti", "cityscapes", "voxdet")
+SIZE = "<0.15"
+_DRAW: dict[str, Callable[[], Iterator[layouts.File]]] = {
+    "kitti": layouts.kitti,
+    "cityscapes": layouts.cityscapes,
+    "voxdet": layouts.voxdet,
+}
+
+
+class Place(NamedTuple):
+    """The folder in which the steps work, and what it will be called at the end."""
+
+    folder: Path
+    home: Path
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """Where the images lie while the steps work."""
+        return {source: str(self.folder / "raw" / source) for source in SOURCES}
+
+    def read(self, name: str) -> Dataset:
+        return store.read(self.folder / name)
+
+    def write(self, dataset: Dataset, name: str) -> str:
+        """Write a dataset under its name; gives its fingerprint."""
+        info = msgspec.structs.replace(dataset.info, name=name)
+        return store.write(dataset.replace(info=info, problems=dataset.problems), self.folder / name).fingerprint
+
+
+class Outcome(NamedTuple):
+    """What a step gives: counts, the arguments of the command that does it by hand, and the result."""
+
+    counts: dict[str, int]
+    arguments: str | None = None
+    fingerprint: str | None = None
+    report: Report | None = None
+
+
+class Done(NamedTuple):
+    """A step that was done, and how long it took."""
+
+    what: str
+    outcome: Outcome
+    seconds: float
+
+
+def is_demo(path: Path) -> bool:
+    """Whether ``path`` is a folder that a tour wrote."""
+    try:
+        return bool(msgspec.json.decode((path / MARKER).read_bytes())["demo"] == "curate")
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return False
+
+
+def ready(output: Path, *, overwrite: bool) -> None:
+    """Refuse an output place before the work starts.
+
+    Raises:
+        UsageError: it exists without ``overwrite``, or is not an earlier tour.
+    """
+    check_output(output, overwrite=overwrite, ours=is_demo)
+
+
+def run(output: Path, *, overwrite: bool = False, tell: Callable[[Done], object] = lambda done: None) -> list[Done]:
+    """Make the tour in the folder ``output``, which appears when all is done; ``tell`` hears of each step.
+
+    Raises:
+        UsageError: as :func:`ready`.
+    """
+    done: list[Done] = []
+    with atomic_folder(output, overwrite=overwrite, ours=is_demo) as folder:
+        place = Place(folder, output)
+
+        def take(what: str, step: Callable[[Place], Outcome]) -> None:
+            start = time.perf_counter()
+            outcome = step(place)
+            done.append(Done(what, outcome, time.perf_counter() - start))
+            tell(done[-1])
+
+        for what, step in STEPS:
+            take(what, step)
+        take("draw the page", lambda place: _page(place, done))
+        (folder / MARKER).write_bytes(_marker(done))
+    return done
+
+
+# -------------------------------------------------------------------------------------------------------- the steps
+
+
+def _draw(source: str, place: Place) -> Outcome:
+    return Outcome(layouts.write(place.folder / "raw" / source, _DRAW[source]()))
+
+
+def _import(source: str, place: Place) -> Outcome:
+    dataset = importing.import_source(source, place.roots[source], checksums=True)
+    root = place.home / "raw" / source
+    info = msgspec.structs.replace(dataset.info, roots={source: str(root)})
+    fingerprint = place.write(dataset.replace(info=info, problems=dataset.problems), source)
+    return Outcome(_rows(dataset), f"import {source} ../raw/{source} --checksums -o {source}", fingerprint)
+
+
+def _merge(place: Place) -> Outcome:
+    first, *others = (place.read(source) for source in SOURCES)
+    dataset = first.merge(*others, name="merged")
+    return Outcome(_rows(dataset), f"merge {' '.join(SOURCES)} -o merged", place.write(dataset, "merged"))
+
+
+def _subset(place: Place) -> Outcome:
+    dataset = build_subset(place.read("merged"), size=SIZE)
+    return Outcome(_rows(dataset), f'build subset merged --size "{SIZE}" -o small', place.write(dataset, "small"))
+
+
+def _split(place: Place) -> Outcome:
+    dataset = build_split(place.read("small"))
+    counts = {"queries": dataset.table("queries").num_rows, "images": dataset.table("members").num_rows}
+    return Outcome(counts, "build split query-gallery small -o benchmark", place.write(dataset, "benchmark"))
+
+
+def _export_coco(place: Place) -> Outcome:
+    counts = coco.write(place.read("benchmark"), place.folder / "benchmark.json")
+    return Outcome(counts, "export coco benchmark -o benchmark.json")
+
+
+def _export_anns_pt(place: Place) -> Outcome:
+    counts = anns_pt.write(place.read("benchmark"), place.folder / "anns.pt")
+    return Outcome(counts, "export anns_pt benchmark -o anns.pt")
+
+
+def _verify(name: str, place: Place) -> Outcome:
+    if name == "benchmark":
+        report = verify(place.read(name), level="deep", roots=place.roots, name=name)
+        arguments = f"verify {name} --level deep"
+    else:
+        report = verify(place.folder / name, name=name)
+        arguments = f"verify {name}"
+    counts = {"rules": len(report.checked), "errors": report.errors}
+    counts["warnings"] = sum(total.warnings for total in report.totals)
+    return Outcome(counts, arguments, report=report)
+
+
+def _page(place: Place, done: list[Done]) -> Outcome:
+    page = draw_page(
+        place.read("merged"),
+        place.read("benchmark"),
+        done,
+        roots=place.roots,
+        home=str(place.home),
+        commands=by_hand(done),
+    )
+    (place.folder / "index.html").write_text(page, "utf-8")
+    return Outcome({"bytes": len(page.encode())})
+
+
+STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
+    *((f"draw {source}", partial(_draw, source)) for source in SOURCES),
+    *((f"import {source}", partial(_import, source)) for source in SOURCES),
+    ("merge", _merge),
+    ("build subset", _subset),
+    ("build split", _split),
+    ("export coco", _export_coco),
+    ("export anns_pt", _export_anns_pt),
+    *((f"verify {name}", partial(_verify, name)) for name in ("benchmark", "benchmark.json", "anns.pt")),
+]
+
+
+def _rows(dataset: Dataset) -> dict[str, int]:
+    return {name: dataset.table(name).num_rows for name in ("images", "annotations", "instances", "queries")}
+
+
+def by_hand(done: list[Done]) -> list[str]:
+    """The commands that redo the tour from the raw downloads, in order, to be given in a folder below the tour's."""
+    return [f"curate {step.outcome.arguments}" for step in done if step.outcome.arguments]
+
+
+def _marker(done: list[Done]) -> bytes:
+    steps = [
+        {
+            "what": what,
+            **{key: value for key, value in outcome._asdict().items() if value is not None and key != "report"},
+        }
+        for what, outcome, _ in done
+    ]
+    content = {"demo": "curate", "steps": steps, "by_hand": by_hand(done)}
+    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
