@@ -38,7 +38,7 @@ R06 E chain of parents is a circle
 R07 W one file under several image ids
 R08 I image without annotation in a split said to be exhaustive
 R09 W two annotations alike
-R10 E category used but not declared
+R10 E category not declared, or never used
 B01 E box not four finite numbers
 B02 E box of negative width or height
 B03 W box without area
@@ -67,6 +67,7 @@ I04 E image does not decode
 I05 W content differs from the file name
 I06 W image is stored turned (EXIF)
 I07 E text or placeholder instead of an image
+I09 E image file differs from its recorded hash
 P01 E path absolute, escaping or malformed
 P02 E address where a file belongs
 P03 E link that leaves the root

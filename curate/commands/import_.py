@@ -12,6 +12,7 @@ import click
 from curate.commands.options import (
     jobs_option,
     output_options,
+    pairs,
     progress,
     report_options,
     root_option,
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 @click.option("--split", "splits", multiple=True, help="Only this split of the source; may be given several times.")
 @click.option("--skip-bad", is_flag=True, help="Leave broken images out and record them in problems.jsonl.")
 @click.option("--checksums", is_flag=True, help="Store the SHA-256 of every image file.")
+@click.option(
+    "-O",
+    "--option",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the source's own (curate sources NAME); may be given several times.",
+)
 @root_option
 @jobs_option
 @report_options
@@ -42,6 +51,7 @@ def command(
     splits: tuple[str, ...],
     skip_bad: bool,
     checksums: bool,
+    given: tuple[str, ...],
     roots: dict[str, str],
     jobs: int,
     as_json: bool,
@@ -68,6 +78,7 @@ def command(
             skip_bad=skip_bad,
             checksums=checksums,
             jobs=workers(jobs),
+            options=pairs(given, "--option"),
             roots=roots,
             progress=tell,
         )

@@ -34,6 +34,10 @@ def command(name: str | None, as_json: bool, quiet: bool) -> None:
         f"What to download\n{_indent(facts.download)}",
         f"Expected tree\n{_indent(facts.tree)}",
     ]
+    offered = importing.offered_options(name)
+    if offered:
+        said = ", ".join(f"{key} (default {'all' if value is None else value})" for key, value in offered.items())
+        parts.append(f"Options (--option NAME=VALUE): {said}")
     if facts.published:
         counts = facts.published
         pairs = [("images", counts.images), ("annotations", counts.annotations), ("instances", counts.instances)]

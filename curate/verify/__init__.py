@@ -1,0 +1,159 @@
+"""Check a dataset, a COCO file or an ``anns.pt`` before it is used or released.
+
+Each rule is a small generator that looks at a :class:`~curate.verify.subject.Subject` and yields findings;
+``curate.verify.rules`` lists them by code. Nothing is changed, and nothing is fetched from a network.
+
+Levels: ``quick`` looks at tables, names, and the head and end of image files; ``full`` also at boxes, masks, hashes,
+and queries against the gallery; ``deep`` also decodes every image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from curate.dataset import Dataset
+from curate.errors import UsageError
+from curate.model import Finding
+from curate.verify import anns, coco, images, plan, schema, text
+from curate.verify.report import Level, NotRun, Report, collect, encodable
+from curate.verify.rules import LEVELS, READING, RULES, select
+from curate.verify.subject import Kind, Subject, of_dataset
+
+__all__ = ["LEVELS", "RULES", "Level", "Report", "folder", "unreadable", "verify"]
+Progress = Callable[[int, int], object]
+
+
+@np.errstate(all="ignore")  # NaN and infinities are what is looked for: numpy need not warn of them
+def verify(
+    target: Dataset | Path | str,
+    *,
+    level: Level = "full",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    roots: Mapping[str, Path | str] | None = None,
+    jobs: int = 1,
+    name: str | None = None,
+    noticed: Iterable[Finding] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Check a dataset, or the COCO file or ``anns.pt`` at a path; which of the two is told by the content.
+
+    Args:
+        only, skip: codes (``M04``) or letters (``B``). That a file cannot be read is reported in any case.
+        roots: folders of images by source, which win over those that the dataset itself names; ``coco`` and
+            ``anns_pt`` are the sources of such files.
+        jobs: local processes to look at images with; the report does not depend on it.
+        name: what the report calls the target.
+        noticed: findings of the caller that belong into the report.
+        progress: told how many image files are done, of how many.
+
+    Raises:
+        UsageError: an unknown code or level, or a root that is no folder or of no source of the target.
+    """
+    chosen = select(only, skip)
+    if level not in LEVELS:
+        raise UsageError(f"level {level!r}", "unknown", f"expected one of {', '.join(LEVELS)}")
+    given = _folders(roots or {})
+    found = [one for one in noticed if one.code in chosen]
+    if isinstance(target, Dataset):
+        kind: Kind = "dataset"
+        named = {source: Path(root) for source, root in target.info.roots.items()}
+        subject: Subject | None = of_dataset(target, {**named, **given})
+    else:
+        kind, subject, reading = _read(Path(target), given)
+        # What keeps a file from being read is told, whatever was asked for.
+        found += [one for one in reading if one.code in chosen or (subject is None and one.severity == "error")]
+    path = name or (target.info.name if isinstance(target, Dataset) else str(target))
+    if subject is None:
+        return _report(path, kind, level, found, checked=set(READING[kind].split()) & chosen)
+    _check_sources(subject, given)
+    planned = plan.make(subject, level, chosen)
+    wanted = (one for one in _findings(subject, planned, level, chosen, jobs, progress) if one.code in chosen)
+    return _report(
+        path,
+        kind,
+        level,
+        (one for part in (found, wanted) for one in part),
+        checked=planned.checked,
+        not_run=planned.not_run,
+        counts=anns.counts(subject) if kind == "anns_pt" else subject.counts(),
+        fingerprint=target.fingerprint() if isinstance(target, Dataset) else None,
+    )
+
+
+def folder(path: Path) -> list[Finding]:
+    """What is wrong with a dataset folder as files: ``dataset.json`` as text, its version, the tables' files.
+
+    Without an error among them the folder can be read (``curate.read``) and its content checked (:func:`verify`).
+    """
+    file = path / "dataset.json"
+    value, found = text.load(file)
+    return found if value is None else [*found, *schema.manifest(path, value)]
+
+
+def unreadable(path: str, findings: Sequence[Finding], level: Level = "full") -> Report:
+    """The report on a dataset folder that could not be read, with what :func:`folder` found."""
+    return _report(path, "dataset", level, findings, checked=set(READING["dataset"].split()))
+
+
+def _folders(roots: Mapping[str, Path | str]) -> dict[str, Path]:
+    for source, root in roots.items():
+        if not Path(root).is_dir():
+            raise UsageError(f"--root {source}={root}", "no such folder", "expected the folder of the images")
+    return {source: Path(root) for source, root in roots.items()}
+
+
+def _check_sources(subject: Subject, roots: Mapping[str, Path]) -> None:
+    sources = subject.sources()
+    for source in roots:
+        if source not in sources:
+            known = ", ".join(sources) or "none, since there are no images"
+            raise UsageError(f"--root {source}", "is no source of this input", f"expected one of {known}")
+
+
+def _read(path: Path, roots: Mapping[str, Path]) -> tuple[Kind, Subject | None, list[Finding]]:
+    kind = text.recognise(path)
+    if isinstance(kind, Finding):
+        return "unknown", None, [kind]
+    if kind == "anns_pt":
+        return "anns_pt", *anns.load(path, roots)
+    return "coco", *coco.load(path, roots)
+
+
+def _findings(
+    subject: Subject, planned: plan.Plan, level: Level, chosen: set[str], jobs: int, progress: Progress | None
+) -> Iterator[Finding]:
+    for rule in planned.rules:
+        yield from rule.check(subject)
+    if subject.has_files and chosen & set(images.CODES):
+        yield from images.files(subject, level, jobs=jobs, progress=progress)
+
+
+def _report(
+    path: str,
+    kind: Kind,
+    level: Level,
+    findings: Iterable[Finding],
+    *,
+    checked: set[str],
+    not_run: tuple[NotRun, ...] = (),
+    counts: dict[str, int] | None = None,
+    fingerprint: str | None = None,
+) -> Report:
+    totals, kept, capped = collect(findings)
+    return Report(
+        path=encodable(path),
+        kind=kind,
+        verdict="errors" if any(total.errors for total in totals) else "no errors",
+        level=level,
+        fingerprint=fingerprint,
+        counts=counts or {},
+        checked=tuple(sorted(checked)),
+        not_run=not_run,
+        totals=totals,
+        capped=capped,
+        findings=kept,
+    )

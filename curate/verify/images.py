@@ -1,0 +1,216 @@
+"""I: image files: there, of the size that the record states, whole, and what their names say.
+
+Levels: ``quick`` opens each file and reads its header and end, ``full`` also compares its hash with the record,
+``deep`` also decodes every pixel (``load()``: Pillow's ``verify()`` passes JPEGs that are cut in half).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image as PilImage
+
+from curate.engine import map_chunks
+from curate.errors import SourceError
+from curate.model import Finding, finding
+from curate.pictures import MAX_PIXELS, Header, read_header
+from curate.verify.paths import is_address, path_fault
+from curate.verify.report import Level
+from curate.verify.subject import Subject
+from curate.verify.text import other_kind
+
+CODES = ("I01", "I02", "I03", "I04", "I05", "I06", "I07", "I09")
+_FORMATS = {
+    ".jpg": {"JPEG", "MPO"},
+    ".jpeg": {"JPEG", "MPO"},
+    ".png": {"PNG"},
+    ".webp": {"WEBP"},
+    ".bmp": {"BMP"},
+    ".gif": {"GIF"},
+    ".tif": {"TIFF"},
+    ".tiff": {"TIFF"},
+}
+
+
+class _Task(NamedTuple):
+    """One file to look at. ``place`` and ``item`` name its record."""
+
+    root: Path
+    name: str
+    place: str
+    item: str | None
+    width: float
+    height: float
+    sha256: str | None
+
+
+def record_sizes(subject: Subject) -> Iterator[Finding]:
+    """I03 in the record: a size of zero or less, or beyond the limit."""
+    width, height = subject.numbers("images", "width"), subject.numbers("images", "height")
+    bad = (width <= 0) | (height <= 0) | (width * height > MAX_PIXELS)
+    for row in np.flatnonzero(bad).tolist():
+        text = f"record says {width[row]:g} x {height[row]:g} px; expected 1 to {MAX_PIXELS:,} px"
+        yield finding("I03", subject.place("images", row, "width"), text, item=subject.item("images", row))
+
+
+def files(
+    subject: Subject, level: Level, *, jobs: int = 1, progress: Callable[[int, int], object] | None = None
+) -> Iterator[Finding]:
+    """I01 to I07 and I09: look at every image file whose root is known, in parallel with ``jobs`` > 1."""
+    tasks = _tasks(subject)
+    done = 0
+    for found in map_chunks(partial(_look_at, level), tasks, jobs=jobs, chunk=128):
+        yield from found
+        done += 128
+        if progress:
+            progress(min(done, len(tasks)), len(tasks))
+
+
+def _tasks(subject: Subject) -> list[_Task]:
+    names = subject.column("images", "file_name").to_pylist()
+    sources = subject.column("images", "source").to_pylist()
+    hashes = subject.column("images", "sha256").to_pylist()
+    width, height = subject.numbers("images", "width"), subject.numbers("images", "height")
+    tasks = []
+    for row, name in enumerate(names):
+        root = subject.roots.get(sources[row])
+        if root is not None and name and _may_open(name, absolute=subject.kind == "anns_pt"):
+            place = subject.place("images", row, "file_name")
+            item = subject.item("images", row)
+            tasks.append(_Task(root, name, place, item, float(width[row]), float(height[row]), hashes[row]))
+    return tasks
+
+
+def _may_open(name: str, *, absolute: bool) -> bool:
+    """Whether a name is that of a file below the root, or an ``absolute`` one, as upstream's anns.pt has them."""
+    if is_address(name):
+        return False
+    fault = path_fault(name)
+    return fault is None or (absolute and fault.startswith("is absolute;"))
+
+
+def _look_at(level: Level, tasks: Sequence[_Task]) -> list[Finding]:
+    listings: dict[Path, dict[str, str]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of large pictures and odd EXIF: both are findings here
+        return [one for task in tasks for one in _check(task, level, listings)]
+
+
+def _check(task: _Task, level: Level, listings: dict[Path, dict[str, str]]) -> Iterator[Finding]:
+    path = task.root / task.name
+
+    def found(code: str, message: str, hint: str | None = None) -> Finding:
+        return finding(code, task.place, message, item=task.item, hint=hint)
+
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            yield found("I01", f"{path} is not a regular file; expected a picture")
+            return
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except (FileNotFoundError, NotADirectoryError):
+        yield found("I01", f"{path} is missing", _twin(task, listings))
+        return
+    except (OSError, ValueError) as error:
+        text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        yield found("I01", f"{path} cannot be read: {text}")
+        return
+    other = other_kind(head) if status.st_size else ("empty", "download or unpack it again")
+    if other:
+        yield found("I07", f"{path} is {other[0]}; expected a picture", other[1])
+        return
+    header: Header | None = None
+    try:
+        header = read_header(path)
+    except SourceError as error:
+        too_large = _too_large(path)
+        if too_large:
+            yield found("I03", f"{path} {too_large}; expected 1 to {MAX_PIXELS:,} px")
+        else:
+            yield found("I04", f"{path}: {error.found}", error.hint or None)
+    if header is not None:
+        yield from _compare(task, header, path, found)
+    if level != "quick" and task.sha256:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != task.sha256:
+            text = f"{path} has SHA-256 {digest[:12]}...; expected {task.sha256[:12]}... as recorded"
+            yield found("I09", text, "the file was changed or exchanged since the import")
+    if level == "deep" and header is not None:
+        fault = _decode(path)
+        if fault:
+            yield found("I04", f"{path} does not decode: {fault}", "download or unpack it again")
+
+
+def _compare(task: _Task, header: Header, path: Path, found: Callable[..., Finding]) -> Iterator[Finding]:
+    size = float(header.width), float(header.height)
+    stated = task.width, task.height
+    if size != stated and not np.isnan(stated).any():
+        hint = "width and height are exchanged" if size[::-1] == stated else None
+        if hint and header.orientation in (5, 6, 7, 8):
+            hint = f"the record has the size as turned by EXIF orientation {header.orientation}; boxes do not turn"
+        text = f"record says {stated[0]:g} x {stated[1]:g} px, {path} is {size[0]:g} x {size[1]:g}"
+        yield found("I02", text, hint)
+    formats = _FORMATS.get(path.suffix.lower())
+    if formats and header.format not in formats:
+        yield found("I05", f"{path} is a {header.format} file; expected what its name says")
+    elif header.mode == "CMYK":
+        yield found("I05", f"{path} is stored as CMYK; expected RGB or grey")
+    if header.orientation not in (None, 1):
+        text = f"{path} has EXIF orientation {header.orientation}; boxes are taken in the stored, unturned frame"
+        yield found("I06", text)
+
+
+def _twin(task: _Task, listings: dict[Path, dict[str, str]]) -> str | None:
+    """A hint at a file whose path is the same but for case or Unicode form."""
+    folder, real = task.root, []
+    for part in task.name.split("/"):
+        if part in ("", "."):
+            continue
+        if folder not in listings:
+            try:
+                listings[folder] = {_folded(entry.name): entry.name for entry in os.scandir(folder)}
+            except OSError:
+                listings[folder] = {}
+        name = part if (folder / part).exists() else listings[folder].get(_folded(part))
+        if name is None:
+            return None
+        real.append(name)
+        folder = folder / name
+    return f"{'/'.join(real)!a} is there: other case or Unicode form"
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _too_large(path: Path) -> str | None:
+    """What is wrong with the picture's size, if that is why its header was refused."""
+    try:
+        with PilImage.open(path) as picture:
+            width, height = picture.size
+    except PilImage.DecompressionBombError as error:
+        return str(error).split(",", 1)[0].replace("Image size", "has a size of")
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return None if 0 < width * height <= MAX_PIXELS else f"is {width} x {height} px"
+
+
+def _decode(path: Path) -> str | None:
+    """Decode every pixel; what went wrong, or None."""
+    try:
+        with PilImage.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, PilImage.DecompressionBombError) as error:
+        return str(error) or type(error).__name__
+    return None

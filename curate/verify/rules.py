@@ -1,0 +1,105 @@
+"""The rules by code: what checks for it, from which level on, and in which kinds of input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, get_args
+
+from curate.codes import CODES
+from curate.errors import UsageError
+from curate.model import Finding
+from curate.verify import anns, boxes, images, masks, paths, queries, references, schema, text
+from curate.verify.report import Level
+from curate.verify.subject import Kind, Subject
+
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+class Rule(NamedTuple):
+    """A check, the codes of its findings, the level from which it runs, and the kinds of input that it is about."""
+
+    codes: str
+    level: Level
+    kinds: str
+    check: Callable[[Subject], Iterator[Finding]]
+
+
+RULES = (
+    Rule("F10", "quick", "dataset coco anns_pt", text.hidden_characters),
+    Rule("S01", "quick", "dataset", schema.required_values),
+    Rule("R01", "quick", "dataset coco", references.ids_twice),
+    Rule("R02", "quick", "dataset coco", references.dangling_images),
+    Rule("R03", "quick", "dataset", references.dangling_links),
+    Rule("R04", "quick", "dataset", references.empty_ids),
+    Rule("R05", "quick", "dataset coco", references.alike_names),
+    Rule("R06", "quick", "dataset coco", references.cycles),
+    Rule("R07", "quick", "dataset coco", references.same_file),
+    Rule("R07", "full", "dataset", references.same_content),
+    Rule("R08", "quick", "dataset", references.without_annotation),
+    Rule("R09", "full", "dataset coco", references.alike_annotations),
+    Rule("R10", "quick", "dataset coco", references.undeclared),
+    Rule("B01", "full", "dataset coco", boxes.not_finite),
+    Rule("B02", "full", "dataset coco", boxes.negative),
+    Rule("B03", "full", "dataset coco", boxes.no_area),
+    Rule("B04", "full", "dataset coco", boxes.partly_outside),
+    Rule("B05", "full", "dataset coco", boxes.wholly_outside),
+    Rule("B06", "full", "dataset coco", boxes.corners),
+    Rule("B07", "full", "dataset coco", boxes.one_pixel_over),
+    Rule("B08", "full", "dataset coco", boxes.against_mask),
+    Rule("B09", "full", "dataset coco", boxes.stored_area),
+    Rule("B10", "full", "dataset coco", boxes.extreme),
+    Rule("B11", "full", "dataset", boxes.size_filter),
+    Rule("M01 M02 M04 M06", "full", "dataset coco", masks.broken),
+    Rule("M03", "full", "dataset coco", masks.polygon_shape),
+    Rule("M05", "full", "dataset coco", masks.mask_size),
+    Rule("M08", "full", "coco", masks.mixed_kinds),
+    Rule("M09", "full", "dataset coco", masks.empty),
+    Rule("I03", "quick", "dataset coco", images.record_sizes),
+    Rule("P01", "quick", "dataset coco", paths.malformed),
+    Rule("P02", "quick", "dataset coco anns_pt", paths.addresses),
+    Rule("P03", "quick", "dataset coco anns_pt", paths.links),
+    Rule("P04", "quick", "dataset coco anns_pt", paths.unportable),
+    Rule("Q01", "full", "dataset", queries.query_in_gallery),
+    Rule("Q01", "full", "dataset", queries.query_copy_in_gallery),
+    Rule("Q02", "full", "dataset", queries.without_positive),
+    Rule("Q02", "full", "dataset", queries.distractor_with_instance),
+    Rule("V01", "full", "dataset", schema.changed_tables),
+    Rule("A02 M01 M04", "quick", "anns_pt", anns.malformed),
+    Rule("A03", "quick", "anns_pt", anns.lengths),
+    Rule("A04", "quick", "anns_pt", anns.several),
+    Rule("A05 B03", "quick", "anns_pt", anns.boxes),
+    Rule("A06", "quick", "anns_pt", anns.sets),
+    Rule("A07", "quick", "anns_pt", anns.keys),
+    Rule("A09", "full", "anns_pt", anns.empty_masks),
+    Rule("M01 M02 M04 M06", "full", "anns_pt", anns.run_lengths),
+    Rule("Q02", "full", "anns_pt", anns.without_positive),
+)
+# What is found while a file is read, whatever the level.
+READING: Mapping[Kind, str] = {
+    "dataset": "F01 F02 F03 F04 F05 F06 F07 F08 F09 P01 S01 S03 S04 S05",
+    "coco": "F01 F02 F03 F04 F05 F06 F07 F08 F09 F10 S01 S02 S05 R03 R04 B01 M01 M04 M07",
+    "anns_pt": "F01 F02 F04 F09 A01 A02 A08",
+    "unknown": "F01 F02 F03 F09",
+}
+
+
+def select(only: Sequence[str], skip: Sequence[str]) -> set[str]:
+    """The codes that are asked for: all, or ``only`` some, less those to ``skip``; codes or their letters.
+
+    Raises:
+        UsageError: a word is no code and no letter of one.
+    """
+
+    def codes(words: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for word in words:
+            named = {code for code in CODES if word.upper() in (code, code[0])}
+            if not named:
+                letters = ", ".join(sorted({code[0] for code in CODES}))
+                raise UsageError(
+                    f"rule {word!r}", "unknown", f"expected a code like M04, or one of the letters {letters}"
+                )
+            found |= named
+        return found
+
+    return (codes(only) if only else set(CODES)) - codes(skip)
