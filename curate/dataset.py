@@ -29,9 +29,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate.errors import SchemaError, UsageError
-from curate.model import REQUIRED_TABLES, TABLES, Finding, Info, Parent, Polygons, Record, Rle
+from curate.model import REQUIRED_TABLES, TABLES, Finding, Info, Parent, Polygons, Record, RelevanceRule, Rle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +47,14 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Stored(NamedTuple):
-    """A table as it lies in a dataset folder, so that an unchanged one is linked and not hashed again."""
+    """A table as it lies in a dataset folder, so that an unchanged one is linked and not hashed again.
+
+    ``marks`` tell whether the files are still those that were read.
+    """
 
     table: pa.Table
     files: tuple[Path, ...]
+    marks: tuple[tuple[int, ...], ...]
     fingerprint: str
 
 
@@ -219,7 +224,9 @@ class Dataset:
     def fingerprint(self, tables: Mapping[str, str] | None = None) -> str:
         """SHA-256 of the whole: of the tables' fingerprints and the relevance rule."""
         tables = self.fingerprints() if tables is None else tables
-        parts = {"tables": dict(sorted(tables.items())), "relevance": msgspec.to_builtins(self.info.relevance)}
+        # Converted, so that a whole number given for a float is the same before and after a round through JSON.
+        relevance = msgspec.convert(msgspec.to_builtins(self.info.relevance), RelevanceRule)
+        parts = {"tables": dict(sorted(tables.items())), "relevance": msgspec.to_builtins(relevance)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def merge(self, *others: Dataset, name: str | None = None) -> Dataset:
@@ -262,9 +269,9 @@ def table_of(name: str, records: Sequence[Any]) -> pa.Table:
         SchemaError: a value does not fit its column.
     """
     schema = arrow_schema(name)
+    rows = map(msgspec.structs.astuple, records)
     columns = []
-    for field in schema:
-        values = [getattr(record, field.name) for record in records]
+    for field, values in zip(schema, zip(*rows, strict=True) if records else [()] * len(schema), strict=True):
         try:
             columns.append(_column(values, field.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, UnicodeEncodeError) as error:
@@ -272,7 +279,9 @@ def table_of(name: str, records: Sequence[Any]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), kind)
     if kind.equals(RLE_TYPE):
         null = np.array([v is None for v in values], dtype=bool)
         sizes = pa.array([[] if v is None else v.size for v in values], RLE_TYPE.field("size").type)
@@ -348,6 +357,25 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(pa.string())
     return column
+
+
+def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece, repeated words as plain strings."""
+    column = plain(column)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def flags(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    """A column of booleans as a numpy array; null counts as false."""
+    values: NDArray[np.bool_] = pc.fill_null(whole(column), False).to_numpy(zero_copy_only=False)
+    return values
+
+
+def positions(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """Where each of ``values`` stands in ``within`` (first place), as row numbers; -1 where it does not, or is null."""
+    found = pc.index_in(plain(values), value_set=whole(within), skip_nulls=True)
+    rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return rows
 
 
 def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:

@@ -5,18 +5,22 @@ The results come back in the order of the items and do not depend on the number 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from curate.errors import CurateError
 
 T = TypeVar("T")
 R = TypeVar("R")
+_INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
 
 
 def map_chunks(
@@ -41,7 +45,8 @@ def map_chunks(
     try:
         waiting: deque[Future[R]] = deque()
         for part in slices:
-            waiting.append(pool.submit(function, part))
+            with _interrupts_held_back():
+                waiting.append(pool.submit(function, part))
             if len(waiting) > 2 * jobs:
                 yield waiting.popleft().result()
         while waiting:
@@ -54,5 +59,39 @@ def map_chunks(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without the cycle collector, which would look at millions of fresh records again and again and find no cycle."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait: in the middle of starting a worker it would leave the pool in pieces.
+
+    The mask is for the worker, which inherits it and so has time to leave interrupts to its parent; here, where other
+    threads may receive the signal, only another handler helps (and only the main thread is ever interrupted).
+    """
+    held: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handlers = {kind: signal.signal(kind, lambda kind, _: held.append(kind)) for kind in _INTERRUPTS if in_main}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for kind, handler in handlers.items():
+            signal.signal(kind, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
 def _leave_signals_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -16,9 +17,9 @@ import pyarrow.compute as pc
 
 from curate import sources
 from curate.dataset import Dataset, arrow_schema, tables_from_records
-from curate.engine import map_chunks
+from curate.engine import collector_paused, map_chunks
 from curate.errors import CurateError, SourceError, UsageError
-from curate.model import Command, Counts, Finding, Info, Item, Record, Source, SourceRecord, finding
+from curate.model import Command, Counts, Finding, Info, Item, Record, RelevanceRule, Source, SourceRecord, finding
 
 # Told how many items are done, of how many.
 Progress = Callable[[int, int], object]
@@ -37,6 +38,7 @@ class _Chunk(NamedTuple):
     broken: list[tuple[str, CurateError]]
 
 
+@collector_paused()
 def import_source(
     name: str,
     root: Path | str,
@@ -65,7 +67,13 @@ def import_source(
         UsageError: unknown source, split or option.
     """
     root = Path(root)
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:  # it goes into dataset.json
+        raise SourceError(root, "path is not UTF-8", "expected plain text", "rename it, or name a link to it") from None
     if name in DOORS:
+        if options:
+            _check_options(name, options)
         return _through_door(name, root, splits=splits, skip_bad=skip_bad, checksums=checksums, roots=roots or {})
     source = facts(name)
     module = sources.load(name)
@@ -77,6 +85,7 @@ def import_source(
             f"{name}, split {unknown[0]!r}", "unknown split", f"expected one of {', '.join(source.splits)}"
         )
     options = options or {}
+    _check_options(name, options)
     items = module.scan(root, tuple(splits), **options)
     if not items:
         raise SourceError(
@@ -114,13 +123,44 @@ def import_source(
     command_options = {"source": name, **({"splits": sorted(splits)} if splits else {}), **options}
     info = Info(
         name=name,
-        sources={name: source_record(source, found_counts)},
-        roots={name: str(root)},
+        **_whose(name, root, joined["images"], source_record(source, found_counts)),
+        relevance=getattr(module, "RELEVANCE", RelevanceRule()),
         command=Command(verb="import", options={k: v for k, v in command_options.items() if v is not None}),
     )
     joined, missing = _declare_categories(joined, name)
     findings += missing
     return Dataset(info, joined, sorted(findings, key=_finding_order))
+
+
+def _whose(name: str, root: Path, images: pa.Table, own: SourceRecord) -> dict[str, Any]:
+    """Records and roots of the sources of all images: a source may name images of others, in folders of theirs."""
+    others = sorted(set(pc.unique(images["source"].cast(pa.string())).to_pylist()) - {name})
+    stated = getattr(sources.load(name), "roots", None)
+    folders = stated(root) if stated else {}
+    records = {
+        other: source_record(facts(other)) if other in sources.names() else SourceRecord(title=other)
+        for other in others
+    }
+    return {
+        "sources": {name: own, **records},
+        "roots": {name: str(root), **{other: folders[other] for other in others if other in folders}},
+    }
+
+
+def offered_options(name: str) -> dict[str, Any]:
+    """The options of a source with their defaults: the keyword arguments of its ``scan``."""
+    if name in DOORS:
+        return {}
+    parameters = inspect.signature(sources.load(name).scan).parameters
+    return {key: value.default for key, value in list(parameters.items())[2:]}
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    offered = offered_options(name)
+    unknown = sorted(set(options) - set(offered))
+    if unknown:
+        expected = f"expected one of {', '.join(offered)}" if offered else f"{name} has none"
+        raise UsageError(f"import {name}, option {unknown[0]!r}", "unknown option", expected)
 
 
 def _through_door(
@@ -168,6 +208,7 @@ def source_record(facts: Source, found: Counts | None = None) -> SourceRecord:
     )
 
 
+@collector_paused()
 def _parse_chunk(name: str, checksums: bool, items: Sequence[Item]) -> _Chunk:
     module = sources.load(name)
     records: list[Record] = []
@@ -176,8 +217,9 @@ def _parse_chunk(name: str, checksums: bool, items: Sequence[Item]) -> _Chunk:
         try:
             parsed = module.parse(item)
             image = parsed.image
-            if checksums and image.file_name and (item.root / image.file_name).is_file():
-                with (item.root / image.file_name).open("rb") as stream:
+            picture = item.image or image.file_name
+            if checksums and picture and (item.root / picture).is_file():
+                with (item.root / picture).open("rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 image = msgspec.structs.replace(image, sha256=digest)
             noticed = list(sources.look_over(image, parsed.annotations))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from curate.errors import SourceError
+from curate.headers import HEAD, plain_header
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 _TAIL = 4096
@@ -44,20 +44,29 @@ def read_header(path: Path, *, end_marker: bool = True) -> Header:
         SourceError: the file is missing, empty, no regular file, no picture, cut short or larger than Pillow allows.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # before it is opened: a pipe would keep us waiting
+            kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
+            raise SourceError(path, kind, "expected a picture")
         with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise SourceError(path, "is not a regular file", "expected a picture")
-            with PilImage.open(stream) as picture:
-                width, height = picture.size
-                kind, mode = picture.format or "", picture.mode
-                orientation = _orientation(picture)
+            plain = plain_header(stream.read(HEAD))
+            if plain:
+                width, height, kind, mode, begin = plain
+                orientation = None
+            else:
+                stream.seek(0)
+                with PilImage.open(stream) as picture:
+                    # Pillow stops where the pixels begin; an end marker before that belongs to a thumbnail.
+                    begin = stream.tell()
+                    width, height = picture.size
+                    kind, mode = picture.format or "", picture.mode
+                    orientation = _orientation(picture)
             if not width or not height or width * height > MAX_PIXELS:
                 raise SourceError(path, f"picture of {width} x {height} px", f"expected 1 to {MAX_PIXELS} px")
             marker = _END_MARKERS.get(kind)
             if end_marker and marker:
-                stream.seek(max(0, status.st_size - _TAIL))
-                if marker not in stream.read(_TAIL) and not _found_in(stream, marker):
+                stream.seek(max(begin, status.st_size - _TAIL))
+                if marker not in stream.read(_TAIL) and not _found_in(stream, marker, begin):
                     raise SourceError(
                         path,
                         f"{kind} file is cut short ({status.st_size} bytes)",
@@ -66,8 +75,6 @@ def read_header(path: Path, *, end_marker: bool = True) -> Header:
                     )
     except FileNotFoundError:
         raise SourceError(path, "no such file", "expected a picture", "is the archive unpacked completely?") from None
-    except IsADirectoryError:
-        raise SourceError(path, "is a folder", "expected a picture") from None
     except PilImage.DecompressionBombError as error:
         raise SourceError(path, str(error), f"expected at most {MAX_PIXELS} px") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -83,11 +90,11 @@ def _orientation(picture: PilImage.Image) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 
-def _found_in(stream: object, marker: bytes) -> bool:
-    """Whether ``marker`` stands anywhere: a file may carry data behind its end."""
-    stream.seek(0)  # type: ignore[attr-defined]
+def _found_in(stream: BinaryIO, marker: bytes, begin: int) -> bool:
+    """Whether ``marker`` stands anywhere from the byte ``begin``: a file may carry data behind its end."""
+    stream.seek(begin)
     tail = b""
-    while block := stream.read(1 << 20):  # type: ignore[attr-defined]
+    while block := stream.read(1 << 20):
         if marker in tail + block:
             return True
         tail = block[-len(marker) :]

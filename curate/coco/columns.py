@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -76,18 +74,6 @@ class Door:
         keep = pc.invert(pc.is_in(images["id"], value_set=values))
         keep_rows = pc.invert(pc.is_in(annotations["image_id"], value_set=values))
         return images.filter(keep), annotations.filter(keep_rows)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without the cycle collector, which would look at millions of fresh rows again and again and find no cycle."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class Rows:

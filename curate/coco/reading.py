@@ -18,13 +18,13 @@ from curate.coco.columns import (
     Door,
     Rows,
     attributes_column,
-    collector_paused,
     decode_rows,
     own_column,
 )
 from curate.coco.rows import EXTRA_TABLES, OURS, Header
 from curate.coco.segmentations import split_segmentations
 from curate.dataset import Dataset, arrow_schema, conform, table_of
+from curate.engine import collector_paused
 from curate.errors import SchemaError, SourceError
 from curate.model import SCHEMA_VERSION, Category, Command, Counts, Info, Source, SourceRecord
 from curate.pictures import Header as Picture

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.atomic import atomic_file
-from curate.coco.columns import collector_paused
 from curate.coco.rows import CORE, EXTRA_TABLES, OURS, AnnotationRow, Header, ImageRow
 from curate.dataset import Dataset, plain
-from curate.errors import UsageError
+from curate.engine import collector_paused
+from curate.errors import SchemaError, UsageError
 from curate.geometry import rle_from_polygons
 from curate.model import SCHEMA_VERSION
 
@@ -290,8 +290,17 @@ def _unless_prefix(sources: list[str], ids: list[str]) -> list[str | None] | Non
 
 def _category_column(names: pa.ChunkedArray, ids: dict[str, int]) -> list[int | None]:
     array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
-    words = [ids[word] for word in array.dictionary.to_pylist()]
-    listed: list[int | None] = pc.take(pa.array(words, pa.int64()), array.indices).to_pylist()
+    # A dictionary may hold words that no row uses any more.
+    words = [ids.get(word) for word in array.dictionary.to_pylist()]
+    column = pc.take(pa.array(words, pa.int64()), array.indices)
+    if column.null_count > array.null_count:
+        row = pc.index(pc.and_(pc.is_null(column), pc.is_valid(array)), True).as_py()
+        raise SchemaError(
+            "table categories",
+            f"has no row {array[row].as_py()!r}, which annotations use",
+            "expected one for each category",
+        )
+    listed: list[int | None] = column.to_pylist()
     return listed
 
 

@@ -1,0 +1,64 @@
+"""``curate export``: a dataset into a foreign format."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curate.commands.options import dataset_argument, output_options, report_options, show_result
+from curate.errors import UsageError
+
+
+class _Formats(click.Command):
+    """A command whose help lists the formats; they are looked for only when help is asked for."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from curate import export
+
+        rows = [(name, export.title(name)) for name in export.names()]
+        with formatter.section("Formats"):
+            formatter.write_dl(rows)
+
+
+@click.command("export", cls=_Formats)
+@click.argument("format")
+@dataset_argument
+@output_options("the file")
+@click.option("--compat", metavar="upstream", help="As upstream's own program writes it, faults included.")
+@click.option("--key-prefix", metavar="TEXT", help="anns_pt: folder to put before each image path.")
+@click.option("--status", multiple=True, metavar="STATUS", help="coco: annotations of this status; may be repeated.")
+@click.option("--keep-ids", is_flag=True, default=None, help="coco: ids as the imported file had them.")
+@report_options
+def command(
+    format: str,
+    dataset: Path,
+    output: Path,
+    overwrite: bool,
+    compat: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Write the dataset DS in a foreign FORMAT.
+
+    \b
+      curate export coco small -o small.json
+      curate export anns_pt soir -o anns.pt
+      curate export anns_pt soir -o anns.pt --compat upstream
+
+    The default is the sound file where upstream's own has known faults; what a format cannot hold is left out and
+    counted.
+    """
+    from curate import export, store
+
+    module = export.load(format)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    unknown = sorted(set(given) - set(inspect.signature(module.write).parameters))
+    if unknown:
+        raise UsageError(f"--{unknown[0].replace('_', '-')}", f"is no option of {format}", hint="leave it out")
+    counts = module.write(store.read(dataset), output, overwrite=overwrite, compat=compat, **given)
+    text = f"{output}: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items())
+    show_result({"output": str(output), "counts": counts}, text, as_json=as_json, quiet=quiet)
