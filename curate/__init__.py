@@ -21,6 +21,9 @@ _PUBLIC = {
     "write": "curate.store",
     "scan": "curate.store",
     "import_source": "curate.importing",
+    "build_subset": "curate.build.subset",
+    "build_split": "curate.build.split",
+    "summarise": "curate.summary",
     "CurateError": "curate.errors",
 }
 __all__ = list(_PUBLIC)

@@ -2,22 +2,26 @@
 
 A file or folder is written under a temporary name beside its place and renamed at the end, so that a killed command
 leaves the old state or the new one. What a killed run left behind is cleared away by the next run of the same output.
-POSIX only (``flock``, ``rename``).
+A symbolic link is followed: what it points to is replaced. POSIX only (``flock``, ``rename``).
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from curate.errors import UsageError
+
+# What flock says on file systems that cannot lock a folder (NFS): there, two writers at once are not noticed.
+_NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -32,18 +36,21 @@ def atomic_file(path: Path, mode: str = "wb", *, overwrite: bool = False) -> Ite
         raise UsageError(path, "is a folder", "expected the name of a file to write")
     if path.exists() and not overwrite:
         raise _exists(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    given, path = path, path.resolve()
     partial = path.with_name(f".{path.name}.partial")
-    try:
-        with _locked(partial, lambda: None), partial.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
+    with _naming(given, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(partial, partial.touch):
+            try:
+                with partial.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                partial.replace(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        _sync(path.parent)
 
 
 @contextmanager
@@ -58,19 +65,32 @@ def atomic_folder(path: Path, *, overwrite: bool = False, ours: Callable[[Path],
     """
     path = Path(path)
     check_output(path, overwrite=overwrite, ours=ours)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    given, path = path, path.resolve()
     partial = path.with_name(f".{path.name}.partial")
-    with _locked(partial, partial.mkdir):
-        try:
-            yield partial
-            for file in sorted(partial.rglob("*")):
-                _sync(file)
-            _sync(partial)
-            _put_in_place(partial, path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-    _sync(path.parent)
+    with _naming(given, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(partial, partial.mkdir):
+            try:
+                yield partial
+                for file in sorted(partial.rglob("*")):
+                    _sync(file)
+                _sync(partial)
+                _put_in_place(partial, path)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        _sync(path.parent)
+
+
+@contextmanager
+def _naming(given: Path, partial: Path) -> Iterator[None]:
+    """Let errors of the system name the output as the user typed it, not the temporary name or none at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(partial)):
+            error.filename = str(given)
+        raise
 
 
 def check_output(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
@@ -96,29 +116,53 @@ def _exists(path: Path) -> UsageError:
 
 
 @contextmanager
-def _locked(partial: Path, make: Callable[[], object]) -> Iterator[None]:
-    """Hold a lock that a dying process gives back, and clear what an earlier one left under the same name."""
-    if partial.exists():
-        handle = os.open(partial, os.O_RDONLY)
+def _locked(partial: Path, make: Callable[..., object]) -> Iterator[None]:
+    """Make ``partial`` and hold a lock on it that a dying process gives back; clear what an earlier one left there.
+
+    ``make`` makes an empty file or folder and takes ``exist_ok``.
+    """
+    with suppress(FileNotFoundError):
+        handle = _lock(partial)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
+        finally:
             os.close(handle)
-            raise UsageError(
-                partial, "another process is writing this output", hint="wait for it, or name another place"
-            ) from None
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink()
-        os.close(handle)
-    make()
-    handle = os.open(partial, os.O_RDONLY if partial.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        make(exist_ok=False)
+        handle = _lock(partial)
+    except (FileExistsError, FileNotFoundError):  # another process came between
+        raise _busy(partial) from None
+    try:
         yield
     finally:
         os.close(handle)
+
+
+def _lock(partial: Path) -> int:
+    handle = os.open(partial, os.O_RDONLY)
+    held = False
+    try:
+        with suppress(BlockingIOError, FileNotFoundError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            # Another process may have put its own in the place of what was opened.
+            held = os.path.samestat(os.fstat(handle), partial.stat())
+        if not held:
+            raise _busy(partial)
+        return handle
+    finally:
+        if not held:
+            os.close(handle)
+
+
+def _busy(partial: Path) -> UsageError:
+    return UsageError(partial, "another process is writing this output", hint="wait for it, or name another place")
 
 
 def _put_in_place(partial: Path, path: Path) -> None:

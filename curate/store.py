@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -101,14 +102,24 @@ def _write_table(table: pa.Table, name: str, folder: Path) -> list[str]:
     words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     for i, file in enumerate(files):
         part = table.slice(i * PART_ROWS, PART_ROWS)
-        pq.write_table(part, folder / file, compression="zstd", compression_level=1, use_dictionary=words)
+        # A stream, since Arrow itself takes no path that is not UTF-8.
+        with (folder / file).open("wb") as stream:
+            pq.write_table(
+                part,
+                stream,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=words,
+                write_page_checksum=True,
+            )
     return files
 
 
 def _link(stored: Stored, name: str, folder: Path) -> list[str] | None:
-    """Hard-link an unchanged table's files; None where that is not possible (another file system, a deleted file)."""
+    """Hard-link an unchanged table's files; None where that is not possible: another file system, a file that has been
+    deleted, or replaced since it was read."""
     files = []
-    for source in stored.files:
+    for source, mark in zip(stored.files, stored.marks, strict=True):
         file = f"{name}/{source.name}" if len(stored.files) > 1 else f"{name}.parquet"
         (folder / file).parent.mkdir(exist_ok=True)
         try:
@@ -116,7 +127,17 @@ def _link(stored: Stored, name: str, folder: Path) -> list[str] | None:
         except OSError:
             return None
         files.append(file)
+        if _mark(folder / file) != mark:
+            for linked in files:
+                (folder / linked).unlink()
+            return None
     return files
+
+
+def _mark(file: Path) -> tuple[int, ...]:
+    """What tells a file from another one that took its name."""
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -140,14 +161,14 @@ def read_manifest(path: Path | str) -> Manifest:
         ) from None
     try:
         version = msgspec.json.decode(text, type=dict).get("schema_version")
-        if not isinstance(version, str) or not version.split(".")[0].isdigit():
+        if not isinstance(version, str) or not version.split(".")[0].isdecimal():
             raise SchemaError(file, f"schema_version is {version!r}", f"expected a version like {SCHEMA_VERSION!r}")
         if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
             raise SchemaError(
                 file, f"schema version {version}", f"this curate reads {SCHEMA_VERSION}", "upgrade curate"
             )
         return msgspec.json.decode(text, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise SchemaError(file, str(error), "expected what 'curate' wrote there", "make the dataset again") from error
 
 
@@ -165,23 +186,14 @@ def read(path: Path | str, tables: Sequence[str] | None = None) -> Dataset:
     for name in wanted:
         entry = manifest.tables[name]
         files = _files(path, entry)
-        try:
-            parts = [pq.read_table(file, use_threads=False) for file in files]
-        except FileNotFoundError as error:
-            raise SchemaError(
-                error.filename or path / name, "table file is missing", hint="make the dataset again"
-            ) from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SchemaError(
-                path / entry.files[0], f"table is damaged ({error})", hint="make the dataset again"
-            ) from error
-        table = pa.concat_tables(parts)
+        marks = tuple(_mark(file) for file in files if file.exists())
+        table = pa.concat_tables([_read_file(file) for file in files])
         if table.num_rows != entry.rows:
             raise SchemaError(path / entry.files[0], f"{table.num_rows} rows", f"expected {entry.rows}")
         current = table.schema.equals(arrow_schema(name))
         held[name] = table.unify_dictionaries() if current else conform(name, table)
         if current:
-            stored[name] = Stored(held[name], tuple(files), entry.fingerprint)
+            stored[name] = Stored(held[name], tuple(files), marks, entry.fingerprint)
     missing = [name for name in REQUIRED_TABLES if name not in manifest.tables]
     if missing:
         raise SchemaError(path / MANIFEST, f"lists no table {missing[0]}", hint="make the dataset again")
@@ -216,16 +228,36 @@ def scan(
     if entry is None:
         return
     for file in _files(path, entry):
-        try:
-            with pq.ParquetFile(file) as parquet:
-                yield from parquet.iter_batches(batch_rows, columns=list(columns) if columns else None)
-        except FileNotFoundError as error:
-            raise SchemaError(file, "table file is missing", hint="make the dataset again") from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SchemaError(file, f"table is damaged ({error})", hint="make the dataset again") from error
+        with _opened(file) as parquet:
+            for batch in parquet.iter_batches(batch_rows, columns=list(columns) if columns else None):
+                batch.validate(full=True)
+                yield batch
+
+
+def _read_file(file: Path) -> pa.Table:
+    with _opened(file) as parquet:
+        table = parquet.read(use_threads=False)
+        # The checksums are of pages, not of their headers: a damaged one may give words that are not there.
+        table.validate(full=True)
+        return table
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[pq.ParquetFile]:
+    """The Parquet file, its faults turned into errors; a stream, since Arrow itself takes no path that is not UTF-8."""
+    try:
+        with file.open("rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as parquet:
+            yield parquet
+    except FileNotFoundError as error:
+        raise SchemaError(file, "table file is missing", hint="make the dataset again") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        found = "cannot be read" if getattr(error, "errno", None) else "is damaged"
+        raise SchemaError(file, f"table {found} ({error})", hint="make the dataset again") from error
 
 
 def _files(path: Path, entry: StoredTable) -> list[Path]:
+    if not entry.files:
+        raise SchemaError(path / MANIFEST, "lists a table without files", hint="make the dataset again")
     for file in entry.files:
         parts = Path(file).parts
         if Path(file).is_absolute() or ".." in parts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -81,6 +82,10 @@ def main() -> NoReturn:
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     debug = "--debug" in sys.argv[1:]
+    stdout = sys.stdout
+    for stream in (stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     try:
         result = cli.main(standalone_mode=False)
         _flush()
@@ -102,6 +107,14 @@ def main() -> NoReturn:
         # The reader of our output has gone ('curate info | head'): not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except SystemExit as end:
+        # click notices the same and puts a mute stream in stdout's place, but calls it a failure.
+        sys.exit(0 if sys.stdout is not stdout else end.code)
+    except UnicodeEncodeError as error:
+        if debug or not any("\ud800" <= c <= "\udfff" for c in error.object):
+            raise
+        _say(f"{error.object}: is not UTF-8 text; expected names in UTF-8; rename it, or reach it through a link")
+        sys.exit(1)
     except OSError as error:
         if debug or error.errno not in _HINTS:
             raise
@@ -117,6 +130,7 @@ _HINTS = {
     errno.EACCES: "check the permissions, or name another place",
     errno.EPERM: "check the permissions, or name another place",
     errno.ENOTDIR: "a part of the path is a file; name another place",
+    errno.EEXIST: "a part of the path is a file; name another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check the path",
     errno.ELOOP: "the path is a circle of links",

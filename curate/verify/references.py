@@ -111,6 +111,7 @@ def _coverage_scopes(subject: Subject) -> Iterator[Finding]:
     if not len(scopes):
         return
     known = set(subject.column("images", "id").to_pylist()) | set(_splits(subject).values())
+    known |= set(subject.column("coverage", "category").to_pylist())  # a row of an image may point at a scope
     for row, scope in enumerate(scopes.to_pylist()):
         if scope not in known:
             text = f"scope is {scope!r}; expected an image, or a source and split that has images"

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from pycocotools.coco import COCO
 
 from curate import coco
-from curate.dataset import Dataset
+from curate.dataset import Dataset, from_records
+from curate.errors import SchemaError
+from curate.model import Annotation, Category, Image, Info
 from tests.strategies import datasets
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -146,3 +148,16 @@ def test_integers_are_given_in_the_order_of_our_ids(foreign: Path, tmp_path: Pat
     assert [(row["id"], row["image_id"], row["category_id"]) for row in back["annotations"]] == [
         (1, 2, 2), (2, 2, 2), (3, 3, 1), (4, 3, 1),
     ]  # fmt: skip
+
+
+def test_words_that_no_row_uses_any_more_are_no_categories(tmp_path: Path) -> None:
+    rows = [Annotation(id=f"s/1#{i}", image_id="s/1", category=name) for i, name in enumerate(["car", "dog"])]
+    both = from_records(
+        Info(name="x"), [Image(id="s/1", source="s"), Category(name="car"), Category(name="dog"), *rows]
+    )
+    cars = both.replace(annotations=both.table("annotations")[:1], categories=both.table("categories")[:1])
+    assert coco.write(cars, tmp_path / "cars.json") == {"images": 1, "annotations": 1, "categories": 1}
+    undeclared = both.replace(categories=both.table("categories")[:1])
+    with pytest.raises(SchemaError, match="table categories: has no row 'dog', which annotations use"):
+        coco.write(undeclared, tmp_path / "both.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["cars.json"]

@@ -1,0 +1,1 @@
+"""Datasets from datasets: ``subset``, ``split``, and ``where``, the language of the conditions that a subset takes."""

@@ -1,0 +1,423 @@
+"""Query/gallery splits: promises that hold for any dataset, and an example worked by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.build.split import build_split
+from curate.dataset import Dataset, from_records
+from curate.errors import SchemaError, UsageError
+from curate.model import (
+    Annotation,
+    Category,
+    Coverage,
+    Image,
+    Info,
+    Judgement,
+    Member,
+    Query,
+    Record,
+    RelevanceRule,
+    Rle,
+    Support,
+)
+from curate.relevance import gallery, overview, relevance
+
+
+def image(key: str, sequence: str | None = None, **more: Any) -> Image:
+    return Image(id=f"s/{key}", source="s", source_split="train", width=100, height=100, sequence=sequence, **more)
+
+
+def box(image_key: str, number: int, category: str | None = "car", size: float = 100, **more: Any) -> Annotation:
+    return Annotation(
+        id=f"s/{image_key}#{number}", image_id=f"s/{image_key}", category=category, x=1, y=2, w=size, h=1, **more
+    )
+
+
+def dataset(*records: Record, **rule: Any) -> Dataset:
+    names = {r.category for r in records if isinstance(r, Annotation) and r.category}
+    named = {r.name for r in records if isinstance(r, Category)}
+    declared = [Category(name=name) for name in sorted(names - named)]
+    return from_records(Info(name="d", relevance=RelevanceRule(**rule)), [*records, *declared])
+
+
+def queries(data: Dataset) -> list[str]:
+    """The annotations that became queries."""
+    found: list[str] = data.table("queries")["annotation_id"].to_pylist()
+    return found
+
+
+def roles(data: Dataset) -> dict[str, str]:
+    return {row["image_id"].removeprefix("s/"): row["role"] for row in data.table("members").to_pylist()}
+
+
+def step(data: Dataset, what: str) -> dict[str, int]:
+    assert data.info.command
+    (found,) = [step.counts for step in data.info.command.steps if step.what.startswith(what)]
+    return found
+
+
+def test_worked_by_hand() -> None:
+    data = dataset(
+        # Drive 1: two frames. Its largest car would be the query, and takes both frames along.
+        image("a1", "drive1"),
+        image("a2", "drive1"),
+        box("a1", 1, size=900),
+        box("a2", 1, size=100),
+        # Alone: a bus, and a car.
+        image("b", "drive2"),
+        box("b", 1, category="bus", size=300),
+        box("b", 2, size=200),
+        # Of unknown sequence: a bus and a car.
+        image("c"),
+        box("c", 1, category="bus", size=200),
+        box("c", 2, size=400),
+        # A tram is to be seen here only.
+        image("d"),
+        box("d", 1, category="tram"),
+        Coverage(scope="s/train", category="*", state="exhaustive"),
+        Coverage(scope="s/d", category="bus", state="none"),
+    )
+    split = build_split(data, target="category")
+    # Rare first: the bus (2 images) before the car (4); the tram gets none. The largest bus is in b, which leaves. The
+    # largest car is in a1: then drive1 leaves, and c is left with a bus and a car.
+    assert queries(split) == ["s/a1#1", "s/b#1"]
+    assert roles(split) == {"a1": "query", "b": "query", "c": "gallery", "d": "gallery"}
+    assert split.table("images")["split"].to_pylist() == ["query", None, "query", "gallery", "gallery"]
+    assert split.info.relevance == RelevanceRule(target="category")
+    assert [(r["query_id"], r["image_id"], r["label"]) for r in relevance(split).to_pylist()] == [
+        ("q:s/a1#1", "s/c", "positive"),
+        ("q:s/b#1", "s/c", "positive"),
+    ]
+    assert split.table("queries").drop_columns(["text", "instance"]).to_pylist()[1] == {
+        "id": "q:s/b#1",
+        "kind": "box",
+        "group": "bus",
+        "image_id": "s/b",
+        "x": 1,
+        "y": 2,
+        "w": 300,
+        "h": 1,
+        "annotation_id": "s/b#1",
+        "category": "bus",
+    }
+    assert step(split, "queries: largest box of each category") == {
+        "targets": 3,
+        "candidates": 7,
+        "queries": 2,
+        "targets without query": 1,
+    }
+    assert step(split, "leaks by sequence: unproved") == {
+        "query images": 2,
+        "gallery images": 2,
+        "gallery images of a query's sequence": 0,
+        "query images of unknown sequence": 0,
+        "gallery images of unknown sequence": 2,
+    }
+    assert step(split, "pairs") == {"positive": 2, "ignored": 0, "negative": 1, "unjudged": 1}
+    (problem,) = split.problems
+    assert (problem.code, problem.item, problem.severity) == ("Q02", "tram", "warning")
+    assert split.info.command
+    assert split.info.command.options == {
+        "target": "category",
+        "queries-per": 1,
+        "rule": "largest",
+        "kind": "box",
+        "min-area": 0.0,
+        "group": "sequence",
+    }
+
+
+def test_rule_first_goes_by_id() -> None:
+    data = dataset(*map(image, "abc"), box("b", 1, size=900), box("a", 7, size=1), box("c", 1))
+    assert queries(build_split(data, target="category", rule="first")) == ["s/a#7"]
+
+
+def test_largest_by_mask_where_there_is_one() -> None:
+    mask = Rle(size=(1, 1), counts="01")
+    data = dataset(
+        *map(image, "abc"),
+        box("a", 1, size=900, segmentation=mask, area=5),
+        box("b", 1, size=50),
+        box("c", 1, size=10, segmentation=mask, area=9),
+    )
+    assert queries(build_split(data, target="category")) == ["s/b#1"]
+    masks = build_split(data, target="category", kind="mask")
+    assert queries(masks) == ["s/c#1"]
+    assert masks.table("queries")["kind"].to_pylist() == ["mask"]
+    whole = build_split(data, target="category", kind="image")
+    assert whole.table("queries").select(["kind", "x", "w", "image_id"]).to_pylist() == [
+        {"kind": "image", "x": None, "w": None, "image_id": "s/b"}
+    ]
+
+
+def test_several_queries_per_target_from_different_images() -> None:
+    data = dataset(*map(image, "abcd"), *[box(key, n, size=n) for n, key in enumerate("aabcd", 1)])
+    split = build_split(data, target="category", queries_per=2)
+    assert queries(split) == ["s/c#4", "s/d#5"]
+    many = build_split(data, target="category", queries_per=9)
+    assert queries(many) == ["s/b#3", "s/c#4", "s/d#5"]  # one image stays to be found
+    assert step(many, "queries")["targets with fewer than 9"] == 1
+
+
+def test_only_sound_truth_becomes_a_query() -> None:
+    data = dataset(
+        *map(image, "abcdefgh"),
+        Category(name="sky", role="ignore"),
+        Category(name="misc", role="other"),
+        *[box(key, 9, size=9) for key in "gh"],
+        box("a", 1, size=99, status="proposal"),
+        box("b", 1, size=99, status="rejected"),
+        box("c", 1, size=99, iscrowd=True),
+        box("d", 1, size=99, ignore=True),
+        *[box(key, 2, category="sky") for key in "ef"],
+        *[box(key, 3, category="misc", instance="set/1") for key in "ef"],
+        *[box(key, 4, category="sky", instance="set/2") for key in "ef"],
+    )
+    assert queries(build_split(data, target="category")) == ["s/g#9"]
+    assert queries(build_split(data, target="instance")) == ["s/e#3"]
+
+
+def test_instances_are_the_target_where_there_are_any() -> None:
+    data = dataset(*map(image, "ab"), box("a", 1, instance="set/1"), box("b", 1, instance="set/1"))
+    split = build_split(data)
+    assert split.table("queries")["instance"].to_pylist() == ["set/1"]
+    assert split.info.relevance.target == "instance"
+
+
+def test_min_area_is_for_queries_and_for_the_gallery() -> None:
+    data = dataset(*map(image, "abcd"), box("a", 1, size=60), box("b", 1, size=50), box("c", 1, size=49))
+    split = build_split(data, target="category", min_area=50)
+    assert queries(split) == ["s/a#1"]
+    assert [(r["image_id"], r["label"]) for r in relevance(split).to_pylist()] == [
+        ("s/b", "positive"),
+        ("s/c", "ignore"),
+    ]
+    assert split.info.relevance.min_area == 50
+
+
+def test_groups_by_place_and_not_at_all() -> None:
+    data = dataset(
+        image("a", place="Ulm"), image("b", place="Ulm"), image("c", place="Bonn"), *[box(key, 1) for key in "abc"]
+    )
+    assert roles(build_split(data, target="category", group="place")) == {"a": "query", "c": "gallery"}
+    loose = build_split(data, target="category", group="none")
+    assert roles(loose) == {"a": "query", "b": "gallery", "c": "gallery"}
+    assert step(loose, "leaks: sequences and places were not looked at")
+
+
+def test_equal_names_of_sequences_in_two_sources_are_two_sequences() -> None:
+    other = Image(id="t/b", source="t", sequence="0001")
+    data = dataset(
+        image("a", "0001"),
+        other,
+        box("a", 1),
+        Annotation(id="t/b#1", image_id="t/b", category="car", x=0, y=0, w=9, h=9),
+    )
+    assert queries(build_split(data, target="category")) == ["s/a#1"]
+
+
+def test_support_images_stay_out_and_distractors_stay_in() -> None:
+    data = dataset(
+        *map(image, "abcd"),
+        *[box(key, 1, size=size) for key, size in zip("abc", (10, 20, 30), strict=True)],
+        box("d", 1, size=5),
+        Member(image_id="s/a", role="gallery"),
+        Member(image_id="s/b", role="gallery"),
+        Member(image_id="s/c", role="distractor"),
+        Member(image_id="s/d", role="support"),
+    )
+    assert roles(build_split(data, target="category")) == {
+        "a": "gallery",
+        "b": "query",
+        "c": "distractor",
+        "d": "support",
+    }
+
+
+def test_a_distractor_of_a_query_s_sequence_leaves() -> None:
+    data = dataset(
+        image("a", "x"),
+        image("b", "x"),
+        image("c", "y"),
+        *[box(key, 1, size=size) for key, size in zip("ac", (20, 10), strict=True)],
+        Member(image_id="s/a", role="gallery"),
+        Member(image_id="s/b", role="distractor"),
+        Member(image_id="s/c", role="gallery"),
+    )
+    assert roles(build_split(data, target="category")) == {"a": "query", "c": "gallery"}
+
+
+def test_no_query_possible_is_an_error() -> None:
+    with pytest.raises(SchemaError, match="no query can be chosen among 1 targets"):
+        build_split(dataset(image("a"), image("b"), box("a", 1)), target="category")
+    with pytest.raises(SchemaError, match="no query can be chosen among 0 targets"):
+        build_split(dataset(image("a")))
+
+
+# ------------------------------------------------------------------------------------------------ queries that exist
+
+
+def existing() -> Dataset:
+    return dataset(
+        *[image(key, "x") for key in "ab"],
+        *map(image, "cde"),
+        *[box(key, 1, instance="set/1") for key in "abc"],
+        box("d", 1, instance="set/2"),
+        Query(id="one", kind="box", image_id="s/a", annotation_id="s/a#1", instance="set/1"),
+        Query(id="two", kind="box", image_id="s/d", instance="set/2"),
+        Query(id="judged", kind="image", image_id="s/d"),
+        Judgement(query_id="judged", image_id="s/e", label="hard"),
+        Support(query_id="two", rank=1, text="a mug"),
+    )
+
+
+def test_queries_that_exist_are_kept_and_checked() -> None:
+    split = build_split(existing())
+    assert split.table("queries")["id"].to_pylist() == ["judged", "one"]
+    assert split.table("support").num_rows == 0
+    assert split.table("judgements").num_rows == 1
+    assert roles(split) == {"a": "query", "b": "gallery", "c": "gallery", "d": "query", "e": "gallery"}
+    assert step(split, "queries kept") == {"queries": 2, "without positive": 1}
+    assert step(split, "leaks by sequence: found")["gallery images of a query's sequence"] == 1
+    (problem,) = split.problems
+    assert (problem.code, problem.item) == ("Q02", "two")
+    assert split.info.command
+    assert split.info.command.options == {"keep-members": True, "group": "sequence"}
+    assert build_split(existing(), keep_members=True).info == split.info
+
+
+def test_members_that_exist_are_kept() -> None:
+    data = existing()
+    members = from_records(Info(name="m"), [Member(image_id=f"s/{k}", role="gallery") for k in "ce"]).table("members")
+    assert roles(build_split(data.replace(members=members))) == {"c": "gallery", "e": "gallery"}
+
+
+def test_an_option_that_chooses_replaces_them() -> None:
+    split = build_split(existing(), target="instance", group="none")
+    assert queries(split) == ["s/a#1"]
+    assert split.table("judgements").num_rows == split.table("support").num_rows == 0
+
+
+def test_queries_of_another_target_are_no_silent_loss() -> None:
+    data = dataset(*map(image, "ab"), box("a", 1), box("b", 1), Query(id="q", kind="text", category="car"))
+    with pytest.raises(SchemaError, match="none of its 1 queries has a positive in the gallery"):
+        build_split(data)  # its rule asks for instances
+
+
+def test_keeping_and_choosing_do_not_go_together() -> None:
+    with pytest.raises(UsageError, match="--keep-members: given together with --rule"):
+        build_split(existing(), keep_members=True, rule="first")
+    with pytest.raises(UsageError, match="has no queries"):
+        build_split(dataset(image("a")), keep_members=True)
+
+
+# -------------------------------------------------------------------------------------------------- random datasets
+
+KEYS = "abcdefgh"
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    sequences = st.sampled_from(["x", "y", "z", None])
+    records: list[Record] = [image(key, draw(sequences)) for key in KEYS]
+    records += [
+        box(
+            draw(st.sampled_from(KEYS)),
+            number,
+            category=draw(st.sampled_from(["car", "bus", None])),
+            size=draw(st.sampled_from([10.0, 50.0, 90.0])),
+            instance=draw(st.sampled_from(["set/1", "set/2", None])),
+            status=draw(st.sampled_from(["truth", "truth", "truth", "proposal"])),
+            iscrowd=draw(st.sampled_from([False, False, False, True])),
+        )
+        for number in range(draw(st.integers(1, 14)))
+    ]
+    member_roles = st.sampled_from(["gallery", "distractor", "support", "query"])
+    members = draw(st.sets(st.tuples(st.sampled_from(KEYS), member_roles), max_size=3))
+    return dataset(*records, *[Member(image_id=f"s/{key}", role=role) for key, role in members])
+
+
+OPTIONS = st.fixed_dictionaries(
+    {"target": st.sampled_from(["category", "instance"]), "group": st.sampled_from(["sequence", "none"])},
+    optional={
+        "queries_per": st.integers(1, 4),
+        "rule": st.sampled_from(["largest", "first"]),
+        "kind": st.sampled_from(["box", "image"]),
+        "min_area": st.sampled_from([0.0, 50.0]),
+    },
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(datasets(), OPTIONS)
+def test_promises(data: Dataset, options: dict[str, Any]) -> None:
+    try:
+        split = build_split(data, **options)
+    except SchemaError:
+        split = None
+    found = truth(data, options)
+    if split is None:
+        assert not_possible(data, options, found)
+        return
+    chosen = split.table("queries").to_pylist()
+    # Every query has a positive.
+    assert all(row["positive"] > 0 for row in overview(split).to_pylist())
+    # Queries are truth of their target, large enough, no more than asked for, each from another image.
+    per_target: dict[str, list[str]] = {}
+    for query in chosen:
+        target = query[options["target"]]
+        assert (target, query["image_id"]) in {(t, i) for t, i, _ in found}
+        assert (query["annotation_id"]) in {a for _, _, a in found}
+        per_target.setdefault(target, []).append(query["image_id"])
+    for target, images in per_target.items():
+        assert len(images) == len(set(images)) <= options.get("queries_per", 1), target
+    # No gallery image is a query's, or of its sequence.
+    sequence = {row["id"]: row["sequence"] for row in data.table("images").to_pylist()}
+    query_images = {query["image_id"] for query in chosen}
+    searched = set(gallery(split).to_pylist())
+    assert not query_images & searched
+    if options["group"] == "sequence":
+        assert not {sequence[i] for i in query_images} & {sequence[i] for i in searched} - {None}
+    # A target without query is reported, and no other.
+    assert {problem.item for problem in split.problems} == {target for target, _, _ in found} - set(per_target)
+    # Nothing else changed, and the same again.
+    assert split.table("annotations") is data.table("annotations")
+    assert build_split(data, **options).fingerprint() == split.fingerprint()
+
+
+def truth(data: Dataset, options: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (row[options["target"]], row["image_id"], row["id"])
+        for row in data.table("annotations").to_pylist()
+        if row["status"] == "truth"
+        and not row["iscrowd"]
+        and row[options["target"]]
+        and row["w"] * row["h"] >= options.get("min_area", 0)
+    ]
+
+
+def not_possible(data: Dataset, options: dict[str, Any], found: list[tuple[str, str, str]]) -> bool:
+    """Whether no single query can be chosen: for every candidate, no positive is left outside its group."""
+    rows = data.table("members").to_pylist()
+    having = {
+        role: {r["image_id"] for r in rows if r["role"] == role}
+        for role in ("gallery", "distractor", "support", "query")
+    }
+    searched = {f"s/{key}" for key in KEYS} - having["support"]
+    if having["gallery"] | having["distractor"]:
+        searched &= having["gallery"] | having["distractor"] | having["query"]
+    sequence = {row["id"]: row["sequence"] for row in data.table("images").to_pylist()}
+
+    def together(a: str, b: str) -> bool:
+        return a == b or (options["group"] == "sequence" and sequence[a] is not None and sequence[a] == sequence[b])
+
+    return not any(
+        target == other and i not in having["support"] | having["distractor"] and j in searched and not together(i, j)
+        for target, i, _ in found
+        for other, j, _ in found
+    )

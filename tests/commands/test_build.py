@@ -1,0 +1,190 @@
+"""``info``, ``merge`` and ``build`` as a person types them: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate import store
+from curate.dataset import Dataset, from_records
+from curate.model import Annotation, Category, Command, Coverage, Image, Info, Record, finding
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def dataset(name: str, *extra: Record, images: str = "abc") -> Dataset:
+    records: list[Record] = [
+        Category(name="car"),
+        Category(name="bus"),
+        Coverage(scope="s/train", category="*", state="exhaustive"),
+    ]
+    for n, key in enumerate(images):
+        records.append(Image(id=f"s/{key}", source="s", source_split="train", width=100, height=100, weather="fog"))
+        for number, (category, w) in enumerate([("car", 10 + n), ("bus", 50)]):
+            records.append(
+                Annotation(id=f"s/{key}#{number}", image_id=f"s/{key}", category=category, x=0, y=0, w=w, h=w)
+            )
+    command = Command(verb="import", options={"source": "s"})
+    return from_records(Info(name=name, command=command), [*records, *extra])
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    store.write(dataset("one", finding("N01", "s", "label 'x'")), tmp_path / "one")
+    return tmp_path
+
+
+def test_subset_then_split_then_info(here: Path, curate: Run) -> None:
+    done = curate("build", "subset", "one", "--size", "<0.15", "-o", "small")
+    assert done.stdout.splitlines() == [
+        "input: 3 images, 6 annotations",
+        "size <0.15: 3 images, 3 annotations",
+        "images no longer honest negatives of a class: 3 images, 3 annotations, 3 rows of coverage",
+        "small: 3 images, 3 annotations, 2 categories, 4 coverage",
+    ]
+    done = curate("build", "split", "query-gallery", "small", "--target", "category", "-o", "split", "--json")
+    result = json.loads(done.stdout)
+    assert result["output"] == "split"
+    assert result["counts"]["queries"] == 1
+    assert result["fingerprint"] == store.read(here / "split").fingerprint()
+    assert store.read(here / "split").table("queries")["annotation_id"].to_pylist() == ["s/c#0"]
+    text = curate("info", "split").stdout
+    for line in (
+        "retrieval by category: 1 queries (1 box) from 1 images, 2 gallery images",
+        "coverage: exhaustive (1 rows for splits), partial (3 rows for images)",
+        "  one " + result["fingerprint"][:12] + ": build split query-gallery",
+    ):
+        assert line in text
+    assert text.index("build split") < text.index('build subset size=["<0.15"]') < text.index('import source="s"')
+
+
+def test_info_counts_the_findings_of_the_import(here: Path, curate: Run) -> None:
+    assert "N01           1  label not in the source's label table" in curate("info", "one").stdout
+    summary = json.loads(curate("info", "one", "--json").stdout)
+    assert summary["problems"] == {"N01": 1}
+    assert curate("info", "one", "-q").stdout == ""
+
+
+def test_info_shows_twenty_classes_and_tells_of_the_rest(tmp_path: Path, curate: Run) -> None:
+    data = dataset("many", *[Category(name=f"class {n:02d}") for n in range(30)])
+    store.write(data, tmp_path / "many")
+    text = curate("info", "many").stdout
+    assert "class 17" in text
+    assert "class 18" not in text
+    assert "... and 12 more with 0 annotations, 12 of them with none" in text
+
+
+def test_dry_run_writes_nothing(here: Path, curate: Run) -> None:
+    before = sorted(here.iterdir())
+    done = curate("build", "subset", "one", "--where", "weather == 'fog' and w > 11", "--dry-run")
+    assert done.stdout.splitlines()[1] == "where weather == 'fog' and w > 11: 3 images, 4 annotations"
+    assert done.stdout.splitlines()[-1].startswith("nothing written; it would be: 3 images, 4 annotations")
+    curate("build", "split", "query-gallery", "one", "--dry-run", "-o", "x", "--json")
+    assert sorted(here.iterdir()) == before
+
+
+def test_subset_is_the_same_on_every_run_and_unchanged_tables_are_linked(here: Path, curate: Run) -> None:
+    for name in ("x", "y"):
+        curate("build", "subset", "one", "--class", "car", "--drop-empty", "-o", name)
+    files = {name: {f.name: f.read_bytes() for f in (here / name).iterdir()} for name in ("x", "y")}
+    assert files["x"] == files["y"]
+    assert (here / "x" / "images.parquet").samefile(here / "one" / "images.parquet")
+
+
+def test_merge(here: Path, curate: Run) -> None:
+    store.write(dataset("two", images="cd"), here / "two")
+    # Image c is in both, as another car: its box is one pixel larger in one.
+    done = curate("merge", "one", "two", "-o", "both", code=1)
+    assert done.stderr.splitlines()[0].startswith(
+        "curate: table annotations, row id='s/c#0', column w: 12.0 in one, 10.0 in two; expected equal values"
+    )
+    assert not (here / "both").exists()
+    store.write(dataset("three", images="ab"), here / "three")
+    done = curate("merge", "one", "three", "-o", "both")
+    assert done.stdout == "both: 3 images, 6 annotations, 2 categories, 1 coverage\n"
+    assert store.read(here / "both").fingerprint() == store.read(here / "one").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["info", "nowhere"], 1, "nowhere: no such folder"),
+        (["info", "."], 1, "has no dataset.json"),
+        (["merge", "one", "-o", "x"], 2, "merge: was given one dataset; expected two or more"),
+        (["merge", "one", "nowhere", "-o", "x"], 1, "nowhere: no such folder"),
+        (["build", "subset", "one"], 2, "--output: is missing; expected -o and a folder to write, or --dry-run"),
+        (["build", "subset", "one", "-o", "one"], 2, "one: is also an input"),
+        (["build", "subset", "one", "-o", "x", "--size", "0.15"], 2, "size '0.15': is no bound; expected"),
+        (["build", "subset", "one", "-o", "x", "--class", "cra"], 2, "did you mean car?"),
+        (["build", "subset", "one", "-o", "x", "--split", "val"], 2, "split 'val': is not in the dataset"),
+        (
+            ["build", "subset", "one", "-o", "x", "--where", "weather = 'fog'"],
+            2,
+            "--where \"weather = 'fog'\", character 9: invalid syntax",
+        ),
+        (["build", "subset", "one", "-o", "x", "--where", "wether == 'fog'"], 2, "did you mean weather?"),
+        (["build", "split", "query-gallery", "one", "-o", "x", "--keep-members"], 2, "the dataset has no queries"),
+        (
+            ["build", "split", "query-gallery", "one", "-o", "x", "--target", "instance"],
+            1,
+            "dataset 'one': no query can be chosen among 0 targets (instance)",
+        ),
+        (["build", "split", "query-gallery", "one", "-o", "x", "--rule", "best"], 2, "Invalid value for '--rule'"),
+        (["build", "split", "train-val-test", "one", "-o", "x"], 2, "No such command 'train-val-test'"),
+    ],
+)
+def test_refusals(here: Path, curate: Run, arguments: list[str], code: int, message: str) -> None:
+    before = sorted(here.iterdir())
+    done = curate(*arguments, code=code)
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert sorted(here.iterdir()) == before
+
+
+def test_an_output_is_replaced_only_when_asked(here: Path, curate: Run) -> None:
+    for arguments in (["build", "subset", "one"], ["build", "split", "query-gallery", "one", "--target", "category"]):
+        curate(*arguments, "-o", "out", "--overwrite")
+        assert "already exists; give --overwrite" in curate(*arguments, "-o", "out", code=2).stderr
+
+
+def test_none_of_them_imports_pandas(here: Path, curate: Run) -> None:
+    program = (
+        "import sys; sys.argv = ['curate', *sys.argv[1:]]\n"
+        "import curate.commands\n"
+        "try: curate.commands.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('pandas' in sys.modules)"
+    )
+    commands: list[list[Any]] = [
+        ["info", "one"],
+        ["merge", "one", "one", "-o", "m"],
+        ["build", "subset", "one", "--size", "<0.15", "-o", "s"],
+        ["build", "split", "query-gallery", "one", "--target", "category", "-o", "q"],
+    ]
+    for arguments in commands:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=here, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "False", arguments
+
+
+def test_frames_can_still_be_had_in_a_command(here: Path) -> None:
+    program = (
+        "import click, sys\n"
+        "from curate.commands.options import report_options\n"
+        "@click.command()\n"
+        "@report_options\n"
+        "def command(as_json, quiet):\n"
+        "    import curate, pyarrow as pa\n"
+        "    data = curate.read('one'); pa.array([1]); assert 'pandas' not in sys.modules\n"
+        "    print(len(data.annotations), data.annotations.w.max())\n"
+        "command([])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True)
+    assert done.stdout == "6 50.0\n"

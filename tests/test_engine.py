@@ -1,0 +1,91 @@
+"""Work over items: same order and result with one worker or several, and errors that come back whole."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from curate.engine import map_chunks
+from curate.errors import CurateError, SourceError
+
+
+def squares(items: Sequence[int]) -> list[int]:
+    # The first slices take longest, so that results would arrive out of order.
+    time.sleep(0.05 if items[0] < 4 else 0)
+    return [item * item for item in items]
+
+
+def process_id(items: Sequence[int]) -> int:
+    return os.getpid()
+
+
+def fail_at_five(items: Sequence[int]) -> list[int]:
+    if 5 in items:
+        raise SourceError("5.txt:1", "is five", "expected another", "change it", also=[SourceError("6.txt", "is six")])
+    return list(items)
+
+
+def die_at_five(items: Sequence[int]) -> list[int]:
+    if 5 in items:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return list(items)
+
+
+def note(items: Sequence[str]) -> list[str]:
+    for item in items:
+        Path(item).touch()
+    return list(items)
+
+
+@pytest.mark.parametrize(("jobs", "chunk"), [(1, 1), (1, 7), (1, 100), (2, 1), (2, 7), (2, 100), (3, 4)])
+def test_results_come_in_order_whatever_the_workers_and_chunks(jobs: int, chunk: int) -> None:
+    results = list(map_chunks(squares, range(20), jobs=jobs, chunk=chunk))
+    assert [value for part in results for value in part] == [i * i for i in range(20)]
+    assert [len(part) for part in results[:-1]] == [chunk] * (len(results) - 1)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_items_no_work(jobs: int) -> None:
+    assert list(map_chunks(squares, [], jobs=jobs)) == []
+
+
+def test_one_worker_is_this_process_and_two_are_others() -> None:
+    assert set(map_chunks(process_id, range(4), jobs=1, chunk=1)) == {os.getpid()}
+    others = set(map_chunks(process_id, range(8), jobs=2, chunk=1))
+    assert os.getpid() not in others
+    assert 1 <= len(others) <= 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_arrives_with_all_its_fields_after_the_results_before_it(jobs: int) -> None:
+    results = map_chunks(fail_at_five, range(10), jobs=jobs, chunk=1)
+    assert [next(results) for _ in range(5)] == [[0], [1], [2], [3], [4]]
+    with pytest.raises(SourceError) as caught:
+        next(results)
+    assert caught.value.lines == ["5.txt:1: is five; expected another; change it", "6.txt: is six"]
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_is_killed_is_an_error_and_not_a_wait() -> None:
+    with pytest.raises(CurateError, match=r"engine: a worker process died; .*; run again with fewer --jobs"):
+        list(map_chunks(die_at_five, range(10), jobs=2, chunk=1))
+    assert not multiprocessing.active_children()
+
+
+def test_work_is_not_done_far_ahead_of_its_reader(tmp_path: Path) -> None:
+    names = [str(tmp_path / f"{i:03d}") for i in range(100)]
+    results = map_chunks(note, names, jobs=2, chunk=1)
+    next(results)
+    time.sleep(0.5)
+    # Two slices per worker wait; one more was handed out, and one was taken.
+    assert 1 <= len(list(tmp_path.iterdir())) <= 6
+    results.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
+    assert len(list(tmp_path.iterdir())) <= 6
