@@ -14,7 +14,7 @@ from curate.geometry import rle_area, rle_bounds
 from curate.model import Annotation, Finding, Item, Polygons, Rle, finding
 from curate.sources import label_table
 from curate.sources._files import Size, agreed_size
-from curate.sources._polygon_files import paint, read_polygon_file, without_group
+from curate.sources._polygon_files import paint, read_polygon_file, ring_of, without_group
 from curate.sources._rasters import masks_by_value, read_raster
 
 FIRST_INSTANCE = 1000  # smaller values of a raster are class ids
@@ -91,14 +91,13 @@ def _read_polygons(item: Item, generation: str, size: Size | None) -> tuple[Size
         if number is not None and not group:
             number = number * FIRST_INSTANCE + counted[label.name]
             counted[label.name] += 1
-        painted = paint(found.polygon, f"{path}, objects[{i}]", size)
-        if isinstance(painted, str):
-            message = f"{found.label}: {painted}; left out"
-            noticed.append(finding("N02", f"{item.label}, objects[{i}]", message, item=item.id))
+        ring = ring_of(found, path, i)
+        mask = paint(ring, item, i, found.label, size)
+        if isinstance(mask, Finding):
+            noticed.append(mask)
             continue
-        polygons, mask = painted
         what = _What(label, found.label, group, number, generation)
-        rows.append(_annotation(item.id, f"{i:04d}", what, mask, polygons))
+        rows.append(_annotation(item.id, f"{i:04d}", what, mask, [[ring]]))
     return size, rows, noticed
 
 

@@ -207,7 +207,9 @@ def read_json(path: Path, decoder: msgspec.json.Decoder[T]) -> T:
     return decode_json(read_bytes(path).removeprefix(_BOM), decoder, path)
 
 
-def decode_json(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], path: Path, place: str = "") -> T:
+def decode_json(
+    data: bytes | memoryview | msgspec.Raw, decoder: msgspec.json.Decoder[T], path: Path, place: str = ""
+) -> T:
     """The JSON text ``data`` of the file ``path``, or of a part of it whose place is ``place`` (``annotations[3]``).
 
     Raises:

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from curate.errors import SourceError
 from curate.geometry import check_ring, paint_polygons, rle_area
-from curate.model import Polygons, Rle
-from curate.sources._files import Size, agreed_size, read_json
+from curate.model import Finding, Item, Ring, Rle, finding
+from curate.sources._files import Size, agreed_size, decode_json, read_json
 
 _GROUP = "group"
 
 
 class PolygonObject(Struct, frozen=True):
-    """One object of a file; the fields after ``deleted`` are the labelling tool's own and not always there."""
+    """One object of a file; the fields after ``deleted`` are the labelling tool's own and not always there.
+
+    The polygon is still JSON text (:func:`ring_of`): most objects are stuff, whose polygons nobody needs.
+    """
 
     label: str
-    polygon: list[tuple[float, float]]
+    polygon: Raw
     deleted: int | bool = 0
     id: Any = None
     user: Any = None
@@ -41,6 +44,7 @@ class _File(Struct, frozen=True, rename="camel"):
 
 
 _file = msgspec.json.Decoder(_File)
+_points = msgspec.json.Decoder(list[tuple[float, float]])
 
 
 def read_polygon_file(path: Path, size: Size | None) -> tuple[Size, list[PolygonObject]]:
@@ -53,6 +57,16 @@ def read_polygon_file(path: Path, size: Size | None) -> tuple[Size, list[Polygon
     return agreed_size(path, (file.img_width, file.img_height), size), file.objects
 
 
+def ring_of(found: PolygonObject, path: Path, i: int) -> Ring:
+    """The vertices of object ``i`` of the file ``path``, one after the other.
+
+    Raises:
+        SourceError: they are no pairs of numbers.
+    """
+    points = decode_json(found.polygon, _points, path, f"objects[{i}].polygon")
+    return [value for point in points for value in point]
+
+
 def without_group(label: str, known: Container[str]) -> tuple[str, bool]:
     """The class that a label names, and whether it marks a group: ``cargroup`` is a group of ``car``.
 
@@ -63,20 +77,20 @@ def without_group(label: str, known: Container[str]) -> tuple[str, bool]:
     return (single if group else label), group
 
 
-def paint(polygon: list[tuple[float, float]], where: str, size: Size) -> tuple[Polygons, Rle] | str:
-    """The polygon as it is kept, and its mask; or, in words, why it shows nothing in a frame of ``size``.
+def paint(ring: Ring, item: Item, i: int, label: str, size: Size) -> Rle | Finding:
+    """The mask of object ``i`` of the item's label file in a frame of ``size``; a finding if it shows nothing there.
 
     It is painted as the development kits do, with Pillow's rule (a polygon over x = 20..59 covers 40 columns), and
     clipped to the frame.
 
     Raises:
-        SourceError: a vertex lies far outside the frame; ``where`` names the object.
+        SourceError: a vertex lies far outside the frame.
     """
-    ring = [value for point in polygon for value in point]
     wrong = check_ring(ring, *size)
     if wrong and wrong.startswith("M02"):
-        raise SourceError(where, wrong.removeprefix("M02 "))
-    if wrong:
-        return wrong.removeprefix("M01 ")
-    mask = paint_polygons([[ring]], *size)
-    return ([[ring]], mask) if rle_area(mask) else f"polygon lies outside the {size[0]} x {size[1]} frame"
+        raise SourceError(f"{item.root / str(item.label)}, objects[{i}]", wrong.removeprefix("M02 "))
+    mask = None if wrong else paint_polygons([[ring]], *size)
+    if mask and rle_area(mask):
+        return mask
+    why = wrong.removeprefix("M01 ") if wrong else f"polygon lies outside the {size[0]} x {size[1]} frame"
+    return finding("N02", f"{item.label}, objects[{i}]", f"{label}: {why}; left out", item=item.id)

@@ -26,6 +26,12 @@ def test_masks_are_those_of_a_comparison_per_value(raster: np.ndarray) -> None:
         assert {"size": list(rle.size), "counts": rle.counts.encode()} == coco_mask.encode(wanted)
 
 
+def test_rasters_of_several_tiles_are_turned_rightly() -> None:
+    raster = np.random.default_rng(7).integers(0, 3, (300, 131)).astype(np.uint16)
+    for value, rle in masks_by_value(raster, lambda values: values > 0).items():
+        assert rle.counts.encode() == coco_mask.encode(np.asfortranarray(raster == value, np.uint8))["counts"]
+
+
 def flood(raster: np.ndarray, value: int) -> list[np.ndarray]:
     """The regions of ``value``, each grown pixel by pixel over its eight neighbours."""
     left = {(x, y) for y, x in zip(*np.nonzero(raster == value), strict=True)}
