@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import sources
-from curate.dataset import Dataset, arrow_schema, tables_from_records
+from curate.dataset import Dataset, arrow_schema, conform, tables_from_records
 from curate.engine import collector_paused, map_chunks
 from curate.errors import CurateError, SourceError, UsageError
 from curate.model import Command, Counts, Finding, Info, Item, Record, RelevanceRule, Source, SourceRecord, finding
@@ -87,7 +87,11 @@ def import_source(
     options = options or {}
     _check_options(name, options)
     items = module.scan(root, tuple(splits), **options)
-    if not items:
+    tables: dict[str, list[pa.Table]] = {}
+    streamed = getattr(module, "tables", None)
+    for table_name, table in streamed(root, tuple(splits), **options) if streamed else ():
+        tables.setdefault(table_name, []).append(conform(table_name, table))
+    if not items and not tables:
         raise SourceError(
             root, "no image found", f"expected the tree of {source.title}", f"see 'curate sources {name}'"
         )
@@ -95,7 +99,6 @@ def import_source(
     work = partial(_parse_chunk, name, checksums)
     broken: list[tuple[str, CurateError]] = []
     findings: list[Finding] = []
-    tables: dict[str, list[pa.Table]] = {}
     general = getattr(module, "records", None)
     if general:
         found, noticed = tables_from_records(general(root, tuple(splits), **options))

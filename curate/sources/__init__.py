@@ -10,7 +10,17 @@ and, where it has something to say that belongs to no single image (categories, 
 
     def records(root: Path, splits: tuple[str, ...]) -> Iterable[Record]
 
-Further keyword arguments of ``scan`` and ``records`` are options of the source. ``parse`` raises ``SourceError`` for a
+One that annotates images of other sources gives them those sources' ids and names, and says where they lie; one that
+has queries may say how relevance follows::
+
+    def roots(root: Path) -> dict[str, str]                       # source -> folder of its images
+    RELEVANCE = RelevanceRule(...)
+
+Rows by the million, as of distractors, come in batches instead of one by one; columns may be left out::
+
+    def tables(root: Path, splits: tuple[str, ...]) -> Iterable[tuple[str, pa.Table]]
+
+Further keyword arguments of ``scan``, the same of ``records`` and ``tables``, are options of the source. ``parse`` raises ``SourceError`` for a
 broken item (unreadable, a required field missing, NaN, flipped corners); oddities are findings and the image stays.
 """
 

@@ -33,6 +33,13 @@ def files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
+def pictures(dataset: Dataset) -> dict[str, Path]:
+    """Where the picture of each image is or would be, by id; roots are those of the images' own sources."""
+    roots = dataset.info.roots
+    rows = dataset.table("images").to_pylist()
+    return {row["id"]: Path(roots[row["source"]]) / row["file_name"] for row in rows if row["file_name"]}
+
+
 @every_source
 def test_facts_are_stated(name: str) -> None:
     facts = sources.load(name).SOURCE
@@ -55,7 +62,11 @@ def test_ids_are_unique_and_derived(name: str, tree: Tree) -> None:
     dataset = import_source(name, tree(name))  # which refuses an id that stands twice
     images = dataset.table("images")["id"].to_pylist()
     assert images == sorted(images)
-    assert all(image.startswith(f"{name}/") for image in images)
+    owners = dataset.table("images")["source"].to_pylist()
+    assert all(image.startswith(f"{owner}/") for image, owner in zip(images, owners, strict=True))
+    # Only a source that says where others' pictures lie has images of others.
+    assert set(owners) == {name} or set(owners) <= {name, *sources.load(name).roots(Path())}
+    assert set(owners) <= set(dataset.info.sources)
     for row in dataset.table("annotations").select(["id", "image_id"]).to_pylist():
         assert row["image_id"] in images
         assert re.fullmatch(rf"{re.escape(row['image_id'])}#[^#]+", row["id"])
@@ -71,10 +82,12 @@ def test_parents_are_there(name: str, tree: Tree) -> None:
 def test_sizes_are_those_of_the_pictures(name: str, tree: Tree) -> None:
     root = tree(name)
     seen = 0
-    for row in import_source(name, root).table("images").to_pylist():
-        if row["file_name"] is None or not (root / row["file_name"]).is_file():
+    dataset = import_source(name, root)
+    paths = pictures(dataset)
+    for row in dataset.table("images").to_pylist():
+        if row["id"] not in paths or not paths[row["id"]].is_file():
             continue
-        with Image.open(root / row["file_name"]) as picture:
+        with Image.open(paths[row["id"]]) as picture:
             assert (row["width"], row["height"]) == picture.size, row["id"]
         seen += 1
     assert seen
@@ -180,9 +193,9 @@ def test_a_broken_file_is_named(name: str, tree: Tree) -> None:
         path.write_bytes(RUBBISH)
         outcomes.setdefault(_outcome(name, root, path, sound), set()).add(str(path.relative_to(root)))
         path.write_bytes(content)
-    pictures = set(sound.table("images")["file_name"].to_pylist())
-    assert {path for path in pictures if path and (root / path).is_file()} <= outcomes["error"]
-    assert outcomes["error"] - pictures, "no label file was read"
+    there = {str(path.relative_to(root)) for path in pictures(sound).values() if path.is_file()}
+    assert there <= outcomes["error"]
+    assert outcomes["error"] - there, "no label file was read"
 
 
 def _outcome(name: str, root: Path, path: Path, sound: Dataset) -> str:
@@ -201,9 +214,10 @@ def _outcome(name: str, root: Path, path: Path, sound: Dataset) -> str:
 @every_source
 def test_a_broken_picture_can_be_left_out(name: str, tree: Tree) -> None:
     root = tree(name)
-    rows = import_source(name, root).table("images").to_pylist()
-    bad = next(row for row in rows if row["file_name"] and (root / row["file_name"]).is_file())
-    (root / bad["file_name"]).write_bytes(RUBBISH)
+    dataset = import_source(name, root)
+    rows, paths = dataset.table("images").to_pylist(), pictures(dataset)
+    bad = next(row for row in rows if row["id"] in paths and paths[row["id"]].is_file())
+    paths[bad["id"]].write_bytes(RUBBISH)
     dataset = import_source(name, root, skip_bad=True)
     gone = {row["id"] for row in rows} - set(dataset.table("images")["id"].to_pylist())
     assert gone == {bad["id"]}
