@@ -49,9 +49,9 @@ def build_subset(
     dataset: Dataset,
     *,
     size: str | Sequence[str] = (),
-    classes: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    splits: Sequence[str] = (),
+    classes: str | Sequence[str] = (),
+    sources: str | Sequence[str] = (),
+    splits: str | Sequence[str] = (),
     where: str | Sequence[str] = (),
     drop_empty: bool = False,
 ) -> Dataset:
@@ -73,7 +73,7 @@ def build_subset(
     """
     bounds = sorted({_bound(text) for text in _several(size)}, key=lambda bound: bound.text)
     conditions = [parse(text) for text in sorted({text.strip() for text in _several(where)})]
-    classes, sources, splits = (sorted(set(names)) for names in (classes, sources, splits))
+    classes, sources, splits = (sorted(set(_several(names))) for names in (classes, sources, splits))
     steps = [Step(what="input", counts=_counts(dataset))]
     subset = dataset
     for what, mask in _image_filters(dataset, sources, splits, conditions):

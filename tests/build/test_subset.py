@@ -203,7 +203,7 @@ def test_the_command_is_kept_in_one_form_and_can_be_replayed() -> None:
 
 def test_split_is_that_of_this_dataset_where_it_has_one() -> None:
     data = dataset(image("a", split="query"), image("b", split="gallery"), image("c"))
-    assert ids(build_subset(data, splits=["train"]), "images") == ["s/c"]
+    assert ids(build_subset(data, splits="train"), "images") == ["s/c"]
     assert ids(build_subset(data, splits=["query", "train"]), "images") == ["s/a", "s/c"]
 
 
