@@ -55,3 +55,12 @@ def edit(path: Path, change: Callable[[Any], object]) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+def searchad_paths(shared: Path, folder: str) -> list[str]:
+    """The image paths below one of SearchAD's folders that the golden release names, without the folder."""
+    golden = shared / "golden/searchad/case_basic/input"
+    paths = list(json.loads((golden / "searchad_test_mapping_id_to_imagepath.json").read_text()).values())
+    for split in ("train", "val"):
+        paths += json.loads((golden / f"searchad_annotations_{split}.json").read_text())
+    return [path.removeprefix(f"{folder}/") for path in paths if path.startswith(f"{folder}/")]

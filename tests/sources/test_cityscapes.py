@@ -18,6 +18,7 @@ from curate.dataset import Dataset
 from curate.errors import SourceError
 from curate.importing import import_source
 from curate.sources.cityscapes import key_from_searchad
+from tests.sources.looking import searchad_paths
 
 Tree = Callable[..., Path]
 AACHEN = "train/aachen/aachen_000000_000019"
@@ -576,6 +577,12 @@ def test_paths_of_searchad_give_the_ids_of_the_import(tree: Tree) -> None:
 )
 def test_key_from_searchad(path: str, image: str | None) -> None:
     assert key_from_searchad(path) == image
+
+
+def test_paths_of_searchads_release_are_all_understood(shared: Path) -> None:
+    paths = searchad_paths(shared, "cityscapes")
+    assert len(paths) == 14
+    assert {str(key_from_searchad(path)).split("_")[0] for path in paths} == {"cityscapes/aachen"}
 
 
 # CityPersons

@@ -16,6 +16,7 @@ from curate.dataset import Dataset
 from curate.errors import SourceError
 from curate.importing import import_source
 from curate.sources import kitti
+from tests.sources.looking import searchad_paths
 
 Tree = Callable[..., Path]
 ROW = "Car 0.00 0 1.85 10.00 5.50 30.25 20.00 1.67 1.87 3.69 -16.53 2.39 58.49 1.57"
@@ -372,3 +373,8 @@ def test_paths_of_searchad_give_the_ids_of_the_import(tree: Tree) -> None:
 )
 def test_key_from_searchad(path: str, image: str | None) -> None:
     assert kitti.key_from_searchad(path) == image
+
+
+def test_paths_of_searchads_release_are_all_understood(shared: Path) -> None:
+    found = [kitti.key_from_searchad(path) for path in searchad_paths(shared, "kitti")]
+    assert sorted(map(str, found)) == ["kitti/testing/000906", "kitti/testing/000915"]
