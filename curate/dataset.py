@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,30 @@ _WORD_TYPE = pa.dictionary(pa.int32(), pa.string())
 _NOT_FINGERPRINTED = {"file_name"}
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def _spare_pandas() -> None:
+    """Keep Arrow from importing pandas, which no command needs and which takes longer than most of them.
+
+    Arrow looks for pandas when it is first given a value from Python. It is told once that there is none; when a frame
+    is asked for after all, Arrow looks again and finds it.
+    """
+
+    class Absent:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            if name == "pandas":
+                raise ModuleNotFoundError(name)
+
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, Absent)
+        try:
+            pa.scalar(0)
+        finally:
+            sys.meta_path.remove(Absent)
+
+
+_spare_pandas()
 
 
 class Stored(NamedTuple):

@@ -107,8 +107,7 @@ def _write_table(table: pa.Table, name: str, folder: Path) -> list[str]:
             pq.write_table(
                 part,
                 stream,
-                compression="zstd",
-                compression_level=1,
+                compression="lz4",  # half of zstd's time, at one and a half times its size
                 use_dictionary=words,
                 write_page_checksum=True,
             )

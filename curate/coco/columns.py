@@ -186,6 +186,9 @@ def attributes_column(rows: Rows, *, key: str | None, ids: Sequence[Any] | None 
     else:
         wrapped = list(map(_Foreign, foreign))
     array = _json_column(wrapped)
+    longest = max(len(text) for text in _NOTHING.to_pylist())
+    if pc.min(pc.binary_length(array)).as_py() > longest:
+        return array
     return pc.if_else(pc.is_in(array, value_set=_NOTHING), pa.scalar(None, pa.large_string()), array)
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from curate.atomic import atomic_file
 from curate.coco.rows import CORE, EXTRA_TABLES, OURS, AnnotationRow, Header, ImageRow
-from curate.dataset import Dataset, plain
+from curate.dataset import Dataset, plain, positions
 from curate.engine import collector_paused
 from curate.errors import SchemaError, UsageError
 from curate.geometry import rle_from_polygons
@@ -53,10 +53,11 @@ def write(
     """
     images = dataset.table("images")
     annotations = _chosen(dataset.table("annotations"), status)
-    with_image = pc.is_in(annotations["image_id"], value_set=images["id"])
-    dangling = annotations.num_rows - pc.sum(with_image).as_py() if annotations.num_rows else 0
-    annotations = annotations.filter(with_image) if dangling else annotations
-    document = _Document(dataset, images, annotations, keep_ids=keep_ids)
+    owners = positions(annotations["image_id"], images["id"])
+    dangling = int((owners < 0).sum())
+    if dangling:
+        annotations, owners = annotations.filter(pa.array(owners >= 0)), owners[owners >= 0]
+    document = _Document(dataset, images, annotations, owners, keep_ids=keep_ids)
     with collector_paused(), atomic_file(Path(path), overwrite=overwrite) as stream:
         for piece in document.pieces():
             stream.write(piece)
@@ -78,8 +79,17 @@ def _chosen(annotations: pa.Table, status: Sequence[str]) -> pa.Table:
 class _Document:
     """One COCO file: its tables, the ids it gives, and the keys under which our columns stand."""
 
-    def __init__(self, dataset: Dataset, images: pa.Table, annotations: pa.Table, *, keep_ids: bool) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        images: pa.Table,
+        annotations: pa.Table,
+        owners: np.ndarray[Any, Any],
+        *,
+        keep_ids: bool,
+    ) -> None:
         self.dataset = dataset
+        self.owners = owners  # for each annotation the position of its image
         self.images = images
         self.annotations = annotations
         self.categories = dataset.table("categories")
@@ -187,18 +197,16 @@ class _Document:
 
     def _annotation_lines(self) -> Iterator[memoryview | bytes]:
         row_type = _renamed(AnnotationRow, self.keys["annotations"])
-        positions = pc.index_in(self.annotations["image_id"], value_set=self.images["id"]).to_numpy()
-        coco_images = self.image_ids[positions]
+        coco_images = self.image_ids[self.owners]
         for start in range(0, self.annotations.num_rows, CHUNK):
             table = self.annotations.slice(start, CHUNK)
             columns = _lists(table, ["instance", "area", "score", "round"])
-            for name in ("status", "origin", "source_label", "ignore", "iscrowd"):
-                columns[name] = plain(table[name]).to_pylist()
-            columns["status"] = None if set(columns["status"]) == {"truth"} else columns["status"]
-            columns["origin"] = None if set(columns["origin"]) == {"source"} else columns["origin"]
-            columns["source_label"] = None if self.same_label else columns["source_label"]
-            columns["ignore"] = list(map(int, columns["ignore"])) if any(columns["ignore"]) else None
-            columns["iscrowd"] = list(map(int, columns["iscrowd"]))
+            for name in ("status", "origin", "source_label"):
+                left_out = name == "source_label" and self.same_label
+                written = not left_out and name in self.keys["annotations"]
+                columns[name] = plain(table[name]).to_pylist() if written else None
+            for name in ("ignore", "iscrowd"):
+                columns[name] = pc.cast(table[name], pa.int8()).to_numpy().tolist()
             columns["id"] = self.annotation_ids[start : start + CHUNK].tolist()
             columns["image_id"] = coco_images[start : start + CHUNK].tolist()
             columns["category_id"] = _category_column(table["category"], self.category_ids)

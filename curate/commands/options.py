@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
@@ -32,17 +31,12 @@ def output_options(what: str, *, required: bool = True) -> Callable[[F], F]:
 
 
 def report_options(function: F) -> F:
-    """``--json``, ``-q/--quiet`` and ``--debug``, which every verb has; pandas stays away until it is asked for."""
-
-    @wraps(function)
-    def run(*arguments: Any, **options: Any) -> Any:
-        _spare_pandas()
-        return function(*arguments, **options)
-
-    decorated = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(run)
-    decorated = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(decorated)
-    decorated = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(decorated)
-    return cast(F, decorated)
+    """``--json``, ``-q/--quiet`` and ``--debug``, which every verb has."""
+    function = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
+        function
+    )
+    function = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(function)
 
 
 jobs_option = click.option(
@@ -84,28 +78,6 @@ def root_option(function: F) -> F:
     )(function)
 
 
-def _spare_pandas() -> None:
-    """Keep Arrow from importing pandas: a quarter of the time of a small command, and none of them needs it.
-
-    Arrow looks for pandas when it is first given a value from Python. It is told once that there is none; when a frame
-    is asked for after all, Arrow looks again and finds it.
-    """
-    import pyarrow as pa
-
-    class Absent:
-        @staticmethod
-        def find_spec(name: str, path: object = None, target: object = None) -> None:
-            if name == "pandas":
-                raise ModuleNotFoundError(name)
-
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, Absent)
-        try:
-            pa.scalar(0)
-        finally:
-            sys.meta_path.remove(Absent)
-
-
 def workers(jobs: int) -> int:
     return jobs or len(os.sched_getaffinity(0))
 
@@ -134,6 +106,36 @@ def show_result(result: Any, text: str, *, as_json: bool, quiet: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=2).decode())
     elif not quiet:
         click.echo(text)
+
+
+def check_report_file(file: Path, kind: type, verb: str, *inputs: Path) -> None:
+    """Refuse to replace anything but an earlier report of ``verb``, before the work starts.
+
+    Raises:
+        UsageError: ``file`` is one of the inputs, or holds something else than a report.
+    """
+    import msgspec
+
+    if not file.exists():
+        return
+    if any(path.exists() and file.resolve() == path.resolve() for path in inputs):
+        raise UsageError(file, "is also the input", hint="nothing is changed in place: name another file")
+    try:
+        msgspec.json.decode(file.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        raise UsageError(
+            file, f"exists and is no report of curate {verb}", hint="name another file, or remove it yourself"
+        ) from None
+
+
+def write_report(report: Any, file: Path) -> None:
+    """Write a report as JSON, or leave the file as it was."""
+    import msgspec
+
+    from curate.atomic import atomic_file
+
+    with atomic_file(file, overwrite=True) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(report, order="deterministic"), indent=2) + b"\n")
 
 
 def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:

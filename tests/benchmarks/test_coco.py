@@ -7,14 +7,13 @@ way and are written to disk twice; subset and export alone in at most 0.4; at mo
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.conftest import RUNS, curate_command, run_once, side_by_side
+from tests.benchmarks.conftest import RUNS, SLACK, curate_command, run_once, side_by_side
 
 pytestmark = pytest.mark.benchmark
 
@@ -28,6 +27,13 @@ data["annotations"] = [
 ]
 with open(sys.argv[2], "w") as stream:
     json.dump(data, stream)
+"""
+
+
+SAME = """
+import json, sys
+plain, ours = (sorted(row["instance_id"] for row in json.load(open(name))["annotations"]) for name in sys.argv[1:])
+sys.exit(0 if plain == ours else "the two results differ")
 """
 
 
@@ -57,11 +63,7 @@ def test_import_subset_export(big: Path, report: Callable[..., None]) -> None:
     report(
         script=found["script"].cpu, ours=[round(v, 2) for v in ours], whole=whole, subset_export=later, peak_mib=peak
     )
-    plain, small = (json.loads((big / name).read_text()) for name in ("plain.json", "small.json"))
-    assert len(plain["annotations"]) == len(small["annotations"])
-    assert sorted(row["instance_id"] for row in plain["annotations"]) == sorted(
-        row["instance_id"] for row in small["annotations"]
-    )
+    run_once([sys.executable, "-c", SAME, big / "plain.json", big / "small.json"])
     assert peak <= 1024
-    assert whole <= 0.8
-    assert later <= 0.4
+    assert whole <= 0.8 * SLACK
+    assert later <= 0.4 * SLACK

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from tests.benchmarks.conftest import Figure, curate_command, run_once, side_by_side
+from tests.benchmarks.conftest import SLACK, Figure, curate_command, run_once, side_by_side
 
 pytestmark = pytest.mark.benchmark
 
@@ -21,10 +21,8 @@ VOXDET += " --query-size 8x6 --gallery-size 16x12"
 
 
 def voxdet_tree(shared: Path, folder: Path, categories: int, boxes: int) -> Path:
-    run_once(
-        [sys.executable, shared / "tools" / "make_voxdet_tree.py", folder, *VOXDET.split()]
-        + ["--owid-categories", categories, "--owid-anns-per-category", boxes]  # noqa: RUF005
-    )
+    size = ["--owid-categories", categories, "--owid-anns-per-category", boxes]
+    run_once([sys.executable, shared / "tools" / "make_voxdet_tree.py", folder, *VOXDET.split(), *size])
     return folder
 
 
@@ -51,8 +49,8 @@ def test_voxdet_to_anns_pt(
     start = 2 * found["imports"].cpu
     cost, cost_of_half = found["whole"].cpu - start, found["half"].cpu - start
     report(cpu=cost, half=cost_of_half, growth=cost / cost_of_half, peak_mib=found["whole"].peak)
-    assert cost <= 5
-    assert cost <= 2.4 * cost_of_half
+    assert cost <= 5 * SLACK
+    assert cost <= 2.4 * SLACK * cost_of_half
 
 
 def kitti_tree(root: Path, count: int) -> Path:
@@ -108,7 +106,7 @@ def test_twenty_thousand_images(
     growth = (found["whole"].cpu - start) / (found["half"].cpu - start)
     gain = found["whole"].wall / found["two_workers"].wall
     report(cpu=found["whole"].cpu, growth=growth, faster_with_two=gain, peak_mib=found["whole"].peak)
-    assert growth <= 2.3
+    assert growth <= 2.3 * SLACK
     assert found["whole"].peak <= 600
     if len(os.sched_getaffinity(0)) > 1:
-        assert gain > 1.1
+        assert gain > 1.05 / SLACK

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.benchmarks.conftest import curate_command, run_once, side_by_side
+from tests.benchmarks.conftest import SLACK, curate_command, run_once, side_by_side
 
 pytestmark = pytest.mark.benchmark
 
@@ -21,7 +21,7 @@ def test_help_costs_little_more_than_click(report: Callable[..., None]) -> None:
     )
     ratio = found["help"].cpu / found["click"].cpu
     report(help=found["help"].cpu, click=found["click"].cpu, ratio=ratio)
-    assert ratio <= 3
+    assert ratio <= 3 * SLACK
 
 
 @pytest.mark.parametrize(
