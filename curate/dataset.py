@@ -415,6 +415,8 @@ def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:
     unknown = [column for column in table.column_names if schema.get_field_index(column) < 0]
     if unknown:
         raise SchemaError(f"table {name}", f"unknown column {unknown[0]!r}", f"expected {', '.join(schema.names)}")
+    if len(set(table.column_names)) < table.num_columns:
+        raise SchemaError(f"table {name}", "a column stands twice", f"expected {', '.join(schema.names)}")
     defaults = {field.name: field.default for field in msgspec.structs.fields(TABLES[name].record)}
     columns = []
     for field in schema:

@@ -1,6 +1,10 @@
 """Map work over items: in this process or in local processes, in order, with bounded memory.
 
 The results come back in the order of the items and do not depend on the number of workers or on the chunk size chosen.
+
+Each worker has a pipe of its own, over which it is given one slice at a time. Nothing is shared between workers: one
+that is killed, even in the middle of an answer, holds up neither the others nor the parent. (With a common queue it
+may: ``ProcessPoolExecutor`` can then wait for ever.)
 """
 
 from __future__ import annotations
@@ -9,12 +13,14 @@ import gc
 import multiprocessing
 import signal
 import threading
-from collections import deque
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeVar
 
 from curate.errors import CurateError
 
@@ -29,8 +35,8 @@ def map_chunks(
     """Apply ``function`` to successive slices of ``chunk`` items and yield the results in order.
 
     With ``jobs`` > 1 the slices go to that many local processes; then ``function`` must be importable and its arguments
-    and results picklable. At most two slices per worker are in flight, so memory stays bounded however many items
-    there are.
+    and results picklable. At most two slices per worker are done ahead of their turn, so memory stays bounded however
+    many items there are.
 
     Raises:
         CurateError: a worker process died (killed, or out of memory).
@@ -39,24 +45,85 @@ def map_chunks(
     if jobs <= 1 or len(slices) < 2:
         yield from map(function, slices)
         return
+    with _workers(function, min(jobs, len(slices))) as workers:
+        yield from _in_order(workers, slices)
+
+
+def _in_order(workers: Sequence[Connection], slices: Sequence[Any]) -> Iterator[Any]:
+    idle: list[Connection] = list(workers)
+    busy: dict[Connection, int] = {}
+    done: dict[int, tuple[bool, Any]] = {}
+    given = 0
+    for turn in range(len(slices)):
+        while True:
+            while idle and given < min(len(slices), turn + 2 * len(workers)):
+                worker = idle.pop()
+                with _noticing_death():
+                    worker.send(slices[given])
+                busy[worker] = given
+                given += 1
+            if turn in done:
+                break
+            ready = wait(list(busy))
+            for worker in [worker for worker in busy if worker in ready]:
+                with _noticing_death():
+                    done[busy[worker]] = worker.recv()
+                del busy[worker]
+                idle.append(worker)
+        succeeded, result = done.pop(turn)
+        if not succeeded:
+            raise result
+        yield result
+
+
+@contextmanager
+def _workers(function: Callable[[Any], Any], count: int) -> Iterator[list[Connection]]:
+    """Connections to ``count`` processes that answer each slice that they are sent, as :func:`_work` says."""
     # Not 'fork': Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(slices)), mp_context=context, initializer=_leave_signals_to_the_parent)
+    pairs = [context.Pipe() for _ in range(count)]
+    processes = [context.Process(target=_work, args=(theirs, function), daemon=True) for _, theirs in pairs]
+    resource_tracker.ensure_running()  # which clears the mask below, if it has to be started with the first worker
     try:
-        waiting: deque[Future[R]] = deque()
-        for part in slices:
-            with _interrupts_held_back():
-                waiting.append(pool.submit(function, part))
-            if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
+        with _interrupts_held_back():
+            for process, (_, theirs) in zip(processes, pairs, strict=True):
+                with _noticing_death():
+                    process.start()
+                theirs.close()  # so that the pipe ends when the worker does
+        yield [ours for ours, _ in pairs]
+    finally:
+        with _interrupts_held_back():
+            for process, (ours, _) in zip(processes, pairs, strict=True):
+                ours.close()
+                if process.pid is not None:
+                    process.kill()
+                    process.join()
+
+
+@contextmanager
+def _noticing_death() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        time.sleep(0.1)  # what ended the worker may be an interrupt that is on its way to us too
         raise CurateError(
             "engine", "a worker process died", "killed from outside or out of memory", "run again with fewer --jobs"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        ) from error
+
+
+def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
+    """Answer each slice with ``(True, result)`` or ``(False, error)``, until the parent has gone or kills."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the parent
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            part = connection.recv()
+            try:
+                answer = ForkingPickler.dumps((True, function(part)))
+            except Exception as error:
+                error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+                answer = ForkingPickler.dumps((False, error))
+            connection.send_bytes(answer)
 
 
 @contextmanager
@@ -90,8 +157,3 @@ def _interrupts_held_back() -> Iterator[None]:
             signal.signal(kind, handler)
         for number in held:
             signal.raise_signal(number)
-
-
-def _leave_signals_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)

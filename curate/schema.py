@@ -1,7 +1,7 @@
 """The JSON Schemas in ``schemas/``, generated from the types: run ``python -m curate.schema`` after a type changed.
 
 There is one for every JSON that leaves the house: ``dataset.json``, a line of ``problems.jsonl``, the report of
-``verify``, what ``info`` and ``sources`` print with ``--json``; and one for a row of each table.
+``verify`` and ``relabel``, what ``info`` and ``sources`` print with ``--json``; and one for a row of each table.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from curate.model import TABLES, Finding, Source
 from curate.store import Manifest
 from curate.summary import Summary
+from curate.taxonomy import Relabelled
 from curate.verify.report import Report
 
 # The top-level schemas/, which curate/schemas links to.
@@ -27,6 +28,7 @@ def generate() -> dict[str, dict[str, Any]]:
         "dataset": Manifest,
         "finding": Finding,
         "info": Summary,
+        "relabel": Relabelled,
         "source": Source,
         "verify": Report,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -267,7 +268,7 @@ def test_an_import_that_is_interrupted_leaves_nothing_and_can_be_repeated(
         os.killpg(process.pid, signal.SIGINT)  # what a terminal sends for Ctrl-C: to the workers too
         _, errors = process.communicate()
     assert "Traceback" not in errors
-    if process.returncode:
+    if not (tmp_path / "out").exists():  # else it was done already, and perhaps about to end
         assert process.returncode == 130
         assert errors.strip() == "curate: interrupted; nothing half-written was left; run the same command again"
         assert list(tmp_path.iterdir()) == []
@@ -282,8 +283,9 @@ def test_a_worker_that_is_killed_ends_the_import_with_a_line(many_files: Path, t
         workers: list[psutil.Process] = []
         while not workers and process.poll() is None:
             # The first child may be the one that looks after shared resources.
-            children = psutil.Process(process.pid).children()
-            workers = [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+            with contextlib.suppress(psutil.Error):
+                children = psutil.Process(process.pid).children()
+                workers = [child for child in children if any("spawn_main" in word for word in child.cmdline())]
         workers[0].kill()
         _, errors = process.communicate()
     assert process.returncode == 1

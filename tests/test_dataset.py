@@ -208,6 +208,12 @@ def test_numbers_are_finite(value: float, found: str) -> None:
         table("annotations", *rows)
 
 
+def test_a_column_stands_once() -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["id", "source", "source"])
+    with pytest.raises(SchemaError, match="table images: a column stands twice"):
+        conform("images", twice)
+
+
 def test_keys_of_several_columns() -> None:
     one = Judgement(query_id="q", image_id="i", label="easy")
     other = Judgement(query_id="q", image_id="i", label="easy", annotation_id="i#0")

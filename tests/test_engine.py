@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,22 @@ def note(items: Sequence[str]) -> list[str]:
     for item in items:
         Path(item).touch()
     return list(items)
+
+
+def end_of_file(items: Sequence[int]) -> None:
+    raise EOFError("of a file that was read")
+
+
+def divide(items: Sequence[int]) -> float:
+    return 1 / items[0]
+
+
+def something_local(items: Sequence[int]) -> object:
+    return lambda: items
+
+
+def many_bytes(items: Sequence[int]) -> bytes:
+    return bytes(30_000_000)
 
 
 @pytest.mark.parametrize(("jobs", "chunk"), [(1, 1), (1, 7), (1, 100), (2, 1), (2, 7), (2, 100), (3, 4)])
@@ -79,13 +97,56 @@ def test_a_worker_that_is_killed_is_an_error_and_not_a_wait() -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.timeout(60)
+def test_a_worker_that_is_killed_in_the_middle_of_an_answer_is_an_error() -> None:
+    results = map_chunks(many_bytes, range(8), jobs=2, chunk=1)
+    assert len(next(results)) == 30_000_000
+    time.sleep(0.5)  # more than a pipe holds: both workers are in the middle of an answer now
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(CurateError, match="a worker process died"):
+        list(results)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("delay", [0, 0.01, 0.05, 0.1, 0.2, 0.3])
+def test_a_worker_that_is_killed_at_any_moment_is_an_error(delay: float) -> None:
+    results = map_chunks(squares, range(4000), jobs=2, chunk=1)
+    killer = threading.Timer(delay, lambda: [child.kill() for child in multiprocessing.active_children()[:1]])
+    with pytest.raises(CurateError, match="a worker process died"):
+        while True:
+            for _ in results:
+                # Only once there is someone to kill.
+                if not killer.ident:
+                    killer.start()
+            raise AssertionError("ended before the kill")
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (end_of_file, EOFError, "of a file that was read"),  # not the end of a worker
+        (divide, ZeroDivisionError, "division by zero"),
+        (something_local, Exception, "pickle"),
+    ],
+)
+def test_what_a_worker_raises_is_raised_here(function: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        list(map_chunks(function, range(4), jobs=2, chunk=1))
+    assert not isinstance(caught.value, CurateError)
+    # A defect can be found: the worker's own traceback comes along.
+    assert any("In a worker process" in note and "engine.py" in note for note in caught.value.__notes__)
+    assert not multiprocessing.active_children()
+
+
 def test_work_is_not_done_far_ahead_of_its_reader(tmp_path: Path) -> None:
     names = [str(tmp_path / f"{i:03d}") for i in range(100)]
     results = map_chunks(note, names, jobs=2, chunk=1)
     next(results)
     time.sleep(0.5)
-    # Two slices per worker wait; one more was handed out, and one was taken.
-    assert 1 <= len(list(tmp_path.iterdir())) <= 6
+    assert 1 <= len(list(tmp_path.iterdir())) <= 4  # two slices per worker
     results.close()  # type: ignore[attr-defined]
     assert not multiprocessing.active_children()
-    assert len(list(tmp_path.iterdir())) <= 6
+    assert len(list(tmp_path.iterdir())) <= 4

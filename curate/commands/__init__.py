@@ -25,6 +25,7 @@ VERBS = {
     "import": "Raw download -> dataset.",
     "info": "Counts, classes, sizes, splits and lineage of a dataset.",
     "merge": "Union of datasets, joined on ids.",
+    "relabel": "Labels of all sources in one taxonomy.",
     "build": "Subsets and query/gallery splits.",
     "export": "Dataset -> COCO, anns.pt.",
     "verify": "Check a dataset folder, COCO file or anns.pt.",

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.commands.options import jobs_option, progress, report_options, root_option, show_result, workers
-from curate.errors import CurateError, UsageError
+from curate.commands.options import (
+    check_report_file,
+    jobs_option,
+    progress,
+    report_options,
+    root_option,
+    show_result,
+    workers,
+    write_report,
+)
+from curate.errors import CurateError
 
 if TYPE_CHECKING:
     from curate.dataset import Dataset
     from curate.model import Finding
-    from curate.verify import Report
 
 
 def _words(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str]:
@@ -60,11 +68,11 @@ def command(
     dataset, or by --root; the report says which rules could not be run, and why.
     """
     from curate import store
+    from curate.verify import Report, unreadable, verify
     from curate.verify import report as reports
-    from curate.verify import unreadable, verify
 
     if report_file is not None:
-        _check_report_file(report_file, path)
+        check_report_file(report_file, Report, "verify", path)
     noticed: list[Finding] = []
     target: Dataset | Path | None = path
     if store.is_dataset(path):
@@ -85,7 +93,7 @@ def command(
                 progress=tell,
             )
     if report_file is not None:
-        _write(result, report_file)
+        write_report(result, report_file)
     if quiet and result.errors and not as_json:
         click.echo(reports.text(result, only_errors=True))
     show_result(result, reports.text(result), as_json=as_json, quiet=quiet)
@@ -106,30 +114,3 @@ def _open(path: Path) -> tuple[Dataset | None, list[Finding]]:
     except CurateError as error:
         message = "; ".join(filter(None, [error.found, error.expected]))
         return None, [*noticed, finding("F04", error.where, message, hint=error.hint or None)]
-
-
-def _check_report_file(file: Path, path: Path) -> None:
-    """Refuse to replace anything but an earlier report, before the work starts."""
-    import msgspec
-
-    from curate.verify import Report
-
-    if not file.exists():
-        return
-    if path.exists() and file.resolve() == path.resolve():
-        raise UsageError(file, "is also the input", hint="nothing is changed in place: name another file")
-    try:
-        msgspec.json.decode(file.read_bytes(), type=Report)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        raise UsageError(
-            file, "exists and is no report of curate verify", hint="name another file, or remove it yourself"
-        ) from None
-
-
-def _write(result: Report, file: Path) -> None:
-    import msgspec
-
-    from curate.atomic import atomic_file
-
-    with atomic_file(file, overwrite=True) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=2) + b"\n")
