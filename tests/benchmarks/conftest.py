@@ -64,13 +64,12 @@ def curate_command(*arguments: object) -> list[object]:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Callable[..., None]:
+def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
     """Print figures so that they are seen in the log, whatever pytest captures."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
 
     def say(**figures: object) -> None:
         rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}
-        assert terminal is not None
-        terminal.write_line(f"\n  {request.node.name}: {json.dumps(rounded)}")
+        with capsys.disabled():
+            print(f"\n  {request.node.name}: {json.dumps(rounded)}")
 
     return say
