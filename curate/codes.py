@@ -90,6 +90,8 @@ N02 W annotation left out
 N03 W image left out
 N04 I counts differ from the published ones
 N05 I oddity kept as found
+N06 W datasets differ over a class
+N07 W relevance rules differ
 V01 E table changed since it was written
 """
 

@@ -1,13 +1,23 @@
 """The union of datasets, joined on ids: null is filled, equal agrees, anything else is an error.
 
-Row by row and column by column; ``attributes`` are joined key by key, and objects in them likewise. Two differences are
-no contradiction: where a file lies (``file_name``, roots: the first dataset that says it wins), and a class that one
-dataset leaves aside (role ``other``) and another gives a role.
+Row by row and column by column; ``attributes`` are joined key by key, and objects in them likewise. These differences
+are no contradiction:
+
+* where a file lies (``file_name``, roots): the first dataset that says it wins. Where images of one source lie in
+  different roots, the folder that holds these becomes its root.
+* what sources make of a class of one name. The role is the strongest of benchmark, ignore and other; of differing
+  supercategories all are kept, sorted, as ``2-wheeler | vehicle``. Each such class is a finding (N06), and ``relabel``
+  gives it a meaning.
+* how relevance follows. Where the rules of datasets with queries differ, what each rule says of its own queries in the
+  union is written down as judgements (origin ``merge``), which no rule changes; the union has the rule by default, and
+  a finding (N07) names the rules.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,32 +26,45 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, conform, flags, json_text, plain, positions, whole
+from curate import relevance
+from curate.dataset import Dataset, conform, json_text, plain, positions, whole
 from curate.errors import SchemaError, UsageError
-from curate.model import TABLES, Command, Counts, Info, RelevanceRule, SourceRecord, Step
+from curate.model import (
+    TABLES,
+    Command,
+    Counts,
+    Finding,
+    Info,
+    RelevanceRule,
+    SourceRecord,
+    Step,
+    finding,
+)
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _EXPECTED = "expected equal values, or one of them empty"
 _HINT = "these datasets do not belong together, or one of them is out of date"
-# Column -> the value that gives way to any other.
-_YIELDING = {("categories", "role"): "other"}
+_ROLES = ("other", "ignore", "benchmark")  # the strongest last
+_AND = " | "
 _FIRST_WINS = {("images", "file_name")}
 
 
 def merge(datasets: Sequence[Dataset], *, name: str | None = None) -> Dataset:
-    """The union of ``datasets``, called ``name`` or "merged"; findings are not inherited.
+    """The union of ``datasets``, called ``name`` or "merged"; its findings are those of the merge alone.
 
     Raises:
-        SchemaError: two datasets say different things of one row, of one source, or of how relevance follows. Each
-            column at fault is named with its first row and both values.
+        SchemaError: two datasets say different things of one row or of one source. Each column at fault is named with
+            its first row and both values.
         UsageError: there is nothing to merge.
     """
     if not datasets:
         raise UsageError("merge", "no dataset given", "expected one or more")
     labels = _labels(datasets)
+    parents, datasets = datasets, _under_common_roots(datasets)
     conflicts: list[SchemaError] = []
+    findings: list[Finding] = []
     tables = {}
     for table_name in TABLES:
         merged: pa.Table | None = None
@@ -50,15 +73,21 @@ def merge(datasets: Sequence[Dataset], *, name: str | None = None) -> Dataset:
             if merged is None or not merged.num_rows:
                 merged = table
             elif table.num_rows:
-                pair = _Pair(table_name, merged, table, labels[0] if i == 1 else "one before", labels[i], conflicts)
+                before = labels[0] if i == 1 else "one before"
+                pair = _Pair(table_name, merged, table, before, labels[i], conflicts, findings)
                 merged = _union(pair)
         tables[table_name] = merged
     info = _info(datasets, labels, conflicts, name or "merged")
+    info = msgspec.structs.replace(info, parents=tuple(parent.as_parent() for parent in parents))
     if conflicts:
         raise _all_of(conflicts)
     tables = {table_name: conform(table_name, table) for table_name, table in tables.items()}
     info = msgspec.structs.replace(info, sources=_recounted(info.sources, datasets, tables))
-    return Dataset(info, tables, checked=True)
+    union = Dataset(info, tables, checked=True)
+    if info.relevance is _DIFFERING:
+        union, noted = _judged(union, datasets, labels)
+        findings.append(noted)
+    return union.replace(problems=findings)
 
 
 def _labels(datasets: Sequence[Dataset]) -> list[str]:
@@ -72,11 +101,58 @@ def _all_of(conflicts: list[SchemaError]) -> SchemaError:
     return SchemaError(first.where, first.found, first.expected, first.hint, also=others)
 
 
+# ----------------------------------------------------------------------------------------------------------- roots
+
+
+def _under_common_roots(datasets: Sequence[Dataset]) -> Sequence[Dataset]:
+    """The datasets with one root per source; where theirs differ, file names begin below the folder that holds all."""
+    stated: dict[str, set[str]] = {}
+    located: dict[str, list[pa.Array]] = {}
+    for dataset in datasets:
+        for source, root in dataset.info.roots.items():
+            roots, known = stated.setdefault(source, set()), located.setdefault(source, [])
+            images = dataset.table("images").select(["id", "source", "file_name"])
+            of_source = pc.and_(pc.equal(plain(images["source"]), source), pc.is_valid(images["file_name"]))
+            ids = whole(images.filter(of_source)["id"])
+            # The file names of a dataset whose images all have one already are not needed, nor is its root.
+            if not known or (positions(ids, pa.concat_arrays(known)) < 0).any():
+                roots.add(os.path.normpath(root))
+                known.append(ids)
+    shared = {source: _common(roots) for source, roots in stated.items() if len(roots) > 1}
+    common = {source: folder for source, folder in shared.items() if folder is not None}
+    return [_moved(dataset, common) for dataset in datasets] if common else datasets
+
+
+def _common(roots: set[str]) -> str | None:
+    """The folder that holds all; None where only the disk could tell (one is absolute, or begins with ``..``)."""
+    if any(PurePath(root).parts[:1] == ("..",) for root in roots):
+        return None
+    try:
+        return os.path.commonpath(roots) or "."
+    except ValueError:
+        return None
+
+
+def _moved(dataset: Dataset, common: Mapping[str, str]) -> Dataset:
+    """``dataset`` with the roots ``common`` of some sources, and file names that are relative to these."""
+    roots = {source: root for source, root in dataset.info.roots.items() if source in common}
+    images = dataset.table("images")
+    names = whole(images["file_name"])
+    for source, root in roots.items():
+        below = os.path.relpath(root, common[source]).replace(os.sep, "/")
+        if below != ".":
+            longer = pc.binary_join_element_wise(below, names, "/")
+            names = pc.if_else(pc.equal(plain(images["source"]), source), longer, names)
+    info = msgspec.structs.replace(dataset.info, roots={**dataset.info.roots, **{name: common[name] for name in roots}})
+    at = images.schema.get_field_index("file_name")
+    return dataset.replace(info=info, images=images.set_column(at, images.schema.field(at), names))
+
+
 # ---------------------------------------------------------------------------------------------------------- tables
 
 
 class _Pair(NamedTuple):
-    """Two tables to unite, who they are from, and where contradictions are noted."""
+    """Two tables to unite, who they are from, and where contradictions and settled differences are noted."""
 
     name: str
     a: pa.Table
@@ -84,6 +160,7 @@ class _Pair(NamedTuple):
     from_a: str
     from_b: str
     conflicts: list[SchemaError]
+    findings: list[Finding]
 
 
 def _union(pair: _Pair) -> pa.Table:
@@ -125,17 +202,40 @@ def _united(pair: _Pair, field: pa.Field, partner: Ints) -> pa.Array | pa.Chunke
     place = (pair.name, field.name)
     if field.name == "attributes" and len(differ):
         a = _patched(a, differ, _joined_attributes(pair, a, b, differ))
+    elif len(differ) and place in _SETTLED:
+        a = _patched(a, differ, _settled(pair, field.name, a, b, differ))
     elif len(differ) and place not in _FIRST_WINS:
-        if yielding := _YIELDING.get(place):
-            yields = [flags(pc.equal(values, yielding)) for values in (a, b)]
-            take_b = np.union1d(take_b, differ[yields[0][differ]])
-            differ = differ[~(yields[0] | yields[1])[differ]]
-        if len(differ):
-            row = int(differ[0])
-            _note(pair, field.name, row, a[row].as_py(), b[row].as_py(), len(differ))
+        row = int(differ[0])
+        _note(pair, field.name, row, a[row].as_py(), b[row].as_py(), len(differ))
     if len(take_b):
         a = _patched(a, take_b, b.take(pa.array(take_b)))
     return a.dictionary_encode().cast(field.type) if pa.types.is_dictionary(field.type) else a
+
+
+def _stronger(a: str, b: str) -> str:
+    return max(a, b, key=_ROLES.index)
+
+
+def _several(a: str, b: str) -> str:
+    return _AND.join(sorted({*a.split(_AND), *b.split(_AND)}))
+
+
+# Where sources may differ, and what the union says: each is associative, commutative and idempotent.
+_SETTLED = {("categories", "role"): _stronger, ("categories", "supercategory"): _several}
+
+
+def _settled(pair: _Pair, column: str, a: pa.Array, b: pa.Array, rows: Ints) -> pa.Array:
+    """What is made of the values of ``rows``, in which ``a`` and ``b`` differ."""
+    settle, index = _SETTLED[pair.name, column], pa.array(rows)
+    names = whole(pair.a["name"]).take(index).to_pylist()
+    texts = []
+    for name, x, y in zip(names, a.take(index).to_pylist(), b.take(index).to_pylist(), strict=True):
+        texts.append(settle(x, y))
+        if "other" not in (x, y) and not (column == "supercategory" and texts[-1] == x):
+            message = f"{column} {x!r} in {pair.from_a}, {y!r} in {pair.from_b}; now {texts[-1]!r}"
+            hint = "'curate relabel' gives classes of all sources one meaning"
+            pair.findings.append(finding("N06", f"categories {name}", message, item=name, hint=hint))
+    return pa.array(texts, pa.string()).cast(a.type)
 
 
 def _patched(values: pa.Array, rows: Ints, others: pa.Array) -> pa.Array:
@@ -233,12 +333,11 @@ def _info(datasets: Sequence[Dataset], labels: Sequence[str], conflicts: list[Sc
         version=versions.pop() if len(versions) == 1 else "0",
         sources=sources,
         roots=roots,
-        parents=tuple(dataset.as_parent() for dataset in datasets),
         command=Command(
             verb="merge",
             steps=tuple(Step(what=label, counts=d.counts()) for d, label in zip(datasets, labels, strict=True)),
         ),
-        relevance=_relevance(datasets, labels, conflicts),
+        relevance=_relevance(datasets),
         headers=headers,
     )
 
@@ -283,19 +382,48 @@ def _same_headers(a: dict[str, Any], b: dict[str, Any], label: str, conflicts: l
     return joined
 
 
-def _relevance(datasets: Sequence[Dataset], labels: Sequence[str], conflicts: list[SchemaError]) -> RelevanceRule:
+# Stands for rules that differ, until judgements have taken their place; equal to the rule by default.
+_DIFFERING = RelevanceRule()
+
+
+def _relevance(datasets: Sequence[Dataset]) -> RelevanceRule:
     """The rule of those that have one: a dataset without queries whose rule is the default has not spoken."""
-    said = [
-        (dataset.info.relevance, label)
-        for dataset, label in zip(datasets, labels, strict=True)
-        if dataset.table("queries").num_rows or dataset.info.relevance != RelevanceRule()
-    ]
-    for rule, label in said[1:]:
-        if rule != said[0][0]:
-            found = f"{_rule(said[0][0])} in {said[0][1]}, {_rule(rule)} in {label}"
-            hint = "merge first, then choose the queries ('curate build split query-gallery')"
-            conflicts.append(SchemaError("relevance rule", found, "expected one rule for all queries", hint))
-    return said[0][0] if said else RelevanceRule()
+    said = [dataset.info.relevance for dataset in datasets if _has_spoken(dataset)]
+    if any(rule != said[0] for rule in said[1:]):
+        return _DIFFERING
+    return said[0] if said else RelevanceRule()
+
+
+def _has_spoken(dataset: Dataset) -> bool:
+    return bool(dataset.table("queries").num_rows) or dataset.info.relevance != RelevanceRule()
+
+
+def _judged(union: Dataset, datasets: Sequence[Dataset], labels: Sequence[str]) -> tuple[Dataset, Finding]:
+    """``union`` with what each dataset's rule says of its queries as judgements, and what to tell of it.
+
+    A query of several datasets is judged by the rule of the first.
+    """
+    tables, rules = [union.table("judgements")], []
+    rest = whole(union.table("queries")["id"])
+    for dataset, label in zip(datasets, labels, strict=True):
+        rule = dataset.info.relevance
+        if not _has_spoken(dataset):
+            continue
+        rules.append(f"{_rule(rule)} in {label}")
+        asked = rest.filter(pc.is_in(rest, value_set=whole(dataset.table("queries")["id"])))
+        rest = rest.filter(pc.invert(pc.is_in(rest, value_set=asked)))
+        if len(asked):
+            ruled = union.replace(info=msgspec.structs.replace(union.info, relevance=rule))
+            pairs = relevance.relevance(ruled, asked.to_pylist())
+            pairs = pairs.filter(pc.invert(pairs["judged"])).drop_columns("judged")
+            origin = pa.repeat(pa.scalar("merge"), pairs.num_rows)
+            tables.append(conform("judgements", pairs.append_column("origin", origin)))
+    judgements = pa.concat_tables(tables).unify_dictionaries()
+    added = judgements.num_rows - tables[0].num_rows
+    message = f"rules differ: {'; '.join(rules)}. What they say was written down as {added:,} judgements"
+    hint = "to have one rule, choose the queries anew ('curate build split query-gallery')"
+    info = msgspec.structs.replace(union.info, relevance=RelevanceRule())
+    return union.replace(info=info, judgements=judgements), finding("N07", "relevance rule", message, hint=hint)
 
 
 def _rule(rule: RelevanceRule) -> str:

@@ -32,6 +32,7 @@ from curate.model import (
     Support,
     finding,
 )
+from curate.relevance import relevance
 
 KEYS = {
     "images": ("id",),
@@ -133,7 +134,6 @@ def test_all_contradictions_are_listed() -> None:
         (box("a", segmentation=Rle((2, 2), "04")), box("a", segmentation=Rle((2, 2), "13"))),
         (box("a", attributes={"k": 1}), box("a", attributes={"k": "1"})),
         (box("a", attributes={"k": [1]}), box("a", attributes={"k": {"m": 1}})),
-        (Category(name="c", role="ignore"), Category(name="c")),
         (Category(name="c", definition="x"), Category(name="c", definition="y")),
         (Coverage(scope="s/a", category="*", state="partial"), Coverage(scope="s/a", category="*", state="exhaustive")),
         (Judgement(query_id="q", image_id="s/a", label="easy"), Judgement(query_id="q", image_id="s/a", label="hard")),
@@ -147,14 +147,53 @@ def test_a_contradiction_is_found_in_every_kind_of_column(a: Record, b: Record) 
             merge([dataset(record) for record in pair])
 
 
-def test_a_class_left_aside_takes_the_role_it_has_elsewhere() -> None:
+def test_a_class_takes_the_strongest_role_that_it_has_anywhere() -> None:
     plain, other, ignored = (
         dataset(Category(name="c", role=role))  # type: ignore[arg-type]
         for role in ("benchmark", "other", "ignore")
     )
-    for data, role in [(plain, "benchmark"), (ignored, "ignore"), (other, "other")]:
-        for pair in ([data, other], [other, data]):
-            assert merge(pair).table("categories")["role"].to_pylist() == [role]
+    for a, b, role, told in [
+        (plain, other, "benchmark", False),
+        (ignored, other, "ignore", False),
+        (other, other, "other", False),
+        (plain, ignored, "benchmark", True),
+    ]:
+        for pair in ([a, b], [b, a]):
+            union = merge(pair)
+            assert union.table("categories")["role"].to_pylist() == [role]
+            assert [problem.code for problem in union.problems] == ["N06"] * told
+
+
+def test_supercategories_that_differ_are_all_kept() -> None:
+    bike, vehicle, two_wheeler = (
+        dataset(Category(name="bicycle", supercategory=name), name=name)
+        for name in ("bike", "vehicle", "2-wheeler | bike")
+    )
+    union = merge([vehicle, bike, two_wheeler])
+    assert union.table("categories")["supercategory"].to_pylist() == ["2-wheeler | bike | vehicle"]
+    assert [problem.message for problem in union.problems] == [
+        "supercategory 'vehicle' in vehicle, 'bike' in bike; now 'bike | vehicle'",
+        "supercategory 'bike | vehicle' in one before, '2-wheeler | bike' in 2-wheeler | bike;"
+        " now '2-wheeler | bike | vehicle'",
+    ]
+    assert merge([union, bike]).problems == ()
+    assert merge([union, bike]).fingerprint() == union.fingerprint()
+
+
+def test_images_of_one_source_in_several_roots() -> None:
+    own = dataset(image("a", file_name="x/a.png"), image("b", file_name="b.png"), roots={"s": "/data/s", "t": "/t"})
+    other = dataset(
+        image("b", file_name="s/b.png"), image("c", file_name="s/c.png"), image("d"), roots={"s": "/data/all"}
+    )
+    for pair, b in (([own, other], "s/b.png"), ([other, own], "all/s/b.png")):
+        union = merge(pair)
+        assert union.info.roots == {"s": "/data", "t": "/t"}
+        assert union.table("images")["file_name"].to_pylist() == ["s/x/a.png", b, "all/s/c.png", None]
+        assert [parent.fingerprint for parent in union.info.parents] == [data.fingerprint() for data in pair]
+    # Roots that the file names do not need, or that only the disk could compare.
+    assert merge([own, own.replace(info=Info(name="e", roots={"s": "/elsewhere"}))]).info.roots["s"] == "/data/s"
+    far = other.replace(info=Info(name="e", roots={"s": "../all"}))
+    assert merge([own, far]).info.roots["s"] == "/data/s"
 
 
 def test_judgements_without_annotation_are_one_row() -> None:
@@ -215,14 +254,51 @@ def test_sources_and_headers_may_not_contradict() -> None:
         merge([dataset(headers={"x.json": {"year": 1}}), dataset(headers={"x.json": {"year": 2}})])
 
 
-def test_relevance_rules_must_agree_where_they_were_said() -> None:
+def test_a_relevance_rule_holds_for_all_if_no_other_was_said() -> None:
     rule = RelevanceRule(target="category", min_area=50)
     silent, said = dataset(image("a")), dataset(image("b"), relevance=rule)
     asking = dataset(image("c"), Query(id="q", kind="text", text="x"))
     assert merge([silent, said]).info.relevance == merge([said, silent]).info.relevance == rule
     assert merge([silent, asking]).info.relevance == RelevanceRule()
-    with pytest.raises(SchemaError, match=r"relevance rule: .*expected one rule for all queries; merge first"):
-        merge([said, asking])
+
+
+def test_relevance_rules_that_differ_become_judgements() -> None:
+    side = {"x": 0, "y": 0}
+    of_class = dataset(
+        image("a"),
+        image("b"),
+        box("a", category="car", w=10, h=10, **side),
+        box("b", category="car", w=2, h=2, **side),
+        Query(id="car", kind="text", text="car", category="car"),
+        name="classes",
+        relevance=RelevanceRule(target="category", min_area=50),
+    )
+    of_instance = dataset(
+        image("c"),
+        image("d"),
+        Instance(id="set/1", category="car"),
+        box("c", category="car", instance="set/1", w=1, h=1, **side),
+        box("d", category="car", w=9, h=9, **side),
+        Query(id="one", kind="text", text="this one", instance="set/1"),
+        Query(id="told", kind="text", text="told", instance="set/1"),
+        Judgement(query_id="told", image_id="s/d", label="hard"),
+        name="instances",
+    )
+    for pair in ([of_class, of_instance], [of_instance, of_class]):
+        union = merge(pair)
+        assert union.info.relevance == RelevanceRule()
+        assert [(problem.code, problem.where) for problem in union.problems] == [("N07", "relevance rule")]
+        found = {(row["query_id"], row["image_id"], row["label"]) for row in relevance(union).to_pylist()}
+        assert found == {
+            ("car", "s/a", "positive"),
+            ("car", "s/b", "ignore"),  # below the bound of its own rule
+            ("car", "s/c", "ignore"),
+            ("car", "s/d", "positive"),  # of the other dataset: the gallery is that of the union
+            ("one", "s/c", "positive"),  # and not for its class
+            ("told", "s/d", "hard"),
+        }
+        origins = {row["query_id"]: row["origin"] for row in union.table("judgements").to_pylist()}
+        assert origins == {"car": "merge", "one": "merge", "told": "source"}
 
 
 def test_nothing_to_merge() -> None:
@@ -277,7 +353,7 @@ WORLD = st.tuples(
         for key in "abc"
     ],
     *[
-        st.builds(Category, name=st.just(name), role=st.sampled_from(["benchmark", "ignore"]))
+        st.builds(Category, name=st.just(name), role=st.sampled_from(["benchmark", "ignore"]), supercategory=some("uv"))
         for name in ("car", "bus")
     ],
     st.builds(Instance, id=st.just("set/1"), category=some(["car"])),
@@ -314,6 +390,7 @@ def parts(draw: st.DrawFn, number: int = 3) -> list[Dataset]:
             }
             if isinstance(record, Category) and draw(st.booleans()):
                 hidden["role"] = "other"  # type: ignore[assignment]
+                hidden["supercategory"] = draw(st.sampled_from(["u", "v", "w"]))
             if (known := getattr(record, "attributes", None)) and "attributes" not in hidden and draw(st.booleans()):
                 hidden["attributes"] = dict(list(known.items())[:1])  # type: ignore[assignment]
             records.append(msgspec.structs.replace(record, **hidden))
@@ -340,9 +417,9 @@ def filled(a: Any, b: Any) -> Any:
         return b if a is None else a
     if isinstance(a, dict) and isinstance(b, dict):
         return {key: filled(a.get(key), b.get(key)) for key in {*a, *b}}
-    if a != b:  # the roles of a category
-        assert "other" in (a, b)
-        return a if b == "other" else b
+    if a != b:  # of a category: its role, or its supercategories
+        roles = ["benchmark", "ignore", "other"]
+        return min(a, b, key=roles.index) if a in roles else " | ".join(sorted(set((a + " | " + b).split(" | "))))
     return a
 
 
