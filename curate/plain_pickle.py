@@ -3,16 +3,22 @@
 A pickle is a program: Python's own machine for it imports and calls whatever the file names. The machine here knows the
 instructions that build dictionaries, lists, tuples, text and numbers, and holds no function that a file could reach.
 Numpy's scalars and ``OrderedDict``, which files of ``torch.save`` hold by accident, are understood through stand-ins
-and come out as Python numbers and plain dictionaries. A file that asks for anything else is refused, and so is one
-whose lists are shared, nested too deeply or too many: walking through them could take forever (rules A01 and A02).
+and come out as Python numbers and plain dictionaries; so are its arrays, as lists, where the caller takes them. A file
+that asks for anything else is refused, and so is one whose lists are shared, nested too deeply or too
+many: walking through them could take forever (rules A01 and A02).
+
+Byte strings of Python 2, which had no other text, come out as text in Latin-1.
 """
 
 from __future__ import annotations
 
+import math
 import pickletools
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from curate.errors import SourceError
 
@@ -32,14 +38,17 @@ class Loaded(NamedTuple):
     numpy_scalars: int
 
 
-def unpickle(data: bytes, where: object = "pickle") -> Loaded:
+def unpickle(data: bytes, where: object = "pickle", *, arrays: bool = False) -> Loaded:
     """The plain values in a pickle of protocol 2 to 5; ``where`` names the file in errors.
+
+    With ``arrays`` numpy arrays of numbers or of plain values are taken too, as (nested) lists; one without dimensions
+    as its value.
 
     Raises:
         SourceError: the pickle is malformed, asks for anything but plain values and numpy scalars (A01), or its
             structure is shared, too deep or too large (A02).
     """
-    machine = _Machine(data)
+    machine = _Machine(data, arrays=arrays)
     try:
         value = machine.run()
         _check_tree(value)
@@ -71,12 +80,22 @@ class _DType:
         self.order = "<"
 
 
+class _Array:
+    """Stands for a numpy array whose values are still to come."""
+
+
 _ORDERED_DICT = _Global("collections.OrderedDict")
 _ENCODE = _Global("_codecs.encode")
 _DTYPE = _Global("numpy.dtype")
 _SCALAR = _Global("numpy._core.multiarray.scalar")
 _GLOBALS = {known.name: known for known in (_ORDERED_DICT, _ENCODE, _DTYPE, _SCALAR)}
 _GLOBALS["numpy.core.multiarray.scalar"] = _SCALAR  # as numpy 1 names it
+_RECONSTRUCT, _NDARRAY = _Global("numpy._core.multiarray._reconstruct"), _Global("numpy.ndarray")
+_FROMBUFFER, _BYTES = _Global("numpy._core.numeric._frombuffer"), _Global("builtins.bytes")
+_ARRAYS = {known.name: known for known in (_RECONSTRUCT, _NDARRAY, _FROMBUFFER, _BYTES)}
+_ARRAYS["numpy.core.multiarray._reconstruct"] = _RECONSTRUCT
+_ARRAYS["numpy.core.numeric._frombuffer"] = _FROMBUFFER
+_ARRAYS["__builtin__.bytes"] = _BYTES  # protocol 2 makes empty bytes by a call
 # numpy's code of a dtype -> struct's
 _NUMBERS = {"b1": "?", "f2": "e", "f4": "f", "f8": "d"}
 _NUMBERS |= {"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
@@ -88,8 +107,9 @@ class _Machine:
     ``stack`` holds the values since the last mark, ``outer`` the stacks below it.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, arrays: bool = False) -> None:
         self.data = data
+        self.globals = {**_GLOBALS, **_ARRAYS} if arrays else _GLOBALS
         self.at = self.pos = 0
         self.stack: list[Any] = []
         self.outer: list[list[Any]] = []
@@ -172,7 +192,7 @@ class _Machine:
     def get(self, key: int) -> None:
         """Use a value again. That is how numpy's dtype and keys come back; a container could make a walk endless."""
         value = self.memo[key]
-        if type(value) in (list, dict) or (type(value) is tuple and any(type(v) in _CONTAINERS for v in value)):
+        if type(value) in (list, dict, _Array) or (type(value) is tuple and any(type(v) in _CONTAINERS for v in value)):
             raise _RefusedError(
                 "a list or dictionary is used in two places or inside itself (A02)",
                 "expected each of its own",
@@ -200,13 +220,13 @@ class _Machine:
 
     def find(self, module: Any, name: Any) -> None:
         full = f"{module}.{name}"
-        if full not in _GLOBALS:
+        if full not in self.globals:
             raise _RefusedError(
                 f"asks for the global {full} (A01)",
                 _ONLY_PLAIN,
                 "save plain values; never load such a file with weights_only=False, it can run any program",
             )
-        self.stack.append(_GLOBALS[full])
+        self.stack.append(self.globals[full])
 
     def reduce(self) -> None:
         """The result of one of the few calls that are understood."""
@@ -217,7 +237,14 @@ class _Machine:
             return self.push({})
         if function is _ENCODE and len(arguments) == 2 and type(arguments[0]) is str and arguments[1] == "latin1":
             return self.stack.append(arguments[0].encode("latin-1"))
-        if function is _DTYPE and arguments and arguments[0] in _NUMBERS:
+        if function is _RECONSTRUCT and len(arguments) == 3 and arguments[0] is _NDARRAY:
+            return self.push(_Array())
+        if function is _FROMBUFFER and len(arguments) == 4:
+            raw, dtype, shape, order = arguments
+            return self.push(_values(1, shape, dtype, order == "F", raw))
+        if function is _BYTES and not arguments:
+            return self.stack.append(b"")
+        if function is _DTYPE and arguments and (arguments[0] in _NUMBERS or self.takes_objects(arguments[0])):
             return self.push(_DType(arguments[0]))
         if function is _SCALAR and [type(v) for v in arguments] == [_DType, bytes]:
             self.numpy_scalars += 1
@@ -226,18 +253,43 @@ class _Machine:
         shown = ", ".join(repr(v)[:80] if type(v) in _PLAIN else "..." for v in arguments)
         raise _RefusedError(f"calls {function.name}({shown}) (A01)", _ONLY_PLAIN)
 
+    def takes_objects(self, code: str) -> bool:
+        return code in ("O", "O8") and self.globals is not _GLOBALS
+
     def build(self) -> None:
-        """Numpy sets the byte order of a dtype this way; nothing else has a state to set."""
+        """Numpy sets the byte order of a dtype this way, and the values of an array; nothing else has a state."""
         target, state = self.last(2)
+        if type(target) is _Array and type(state) is tuple:
+            return self.stack.append(_values(*state))
         if type(target) is not _DType or type(state) is not tuple or state[1] not in ("<", ">", "|"):
             raise _RefusedError(f"sets the state of a {type(target).__name__} (A01)", _ONLY_PLAIN)
         target.order = ">" if state[1] == ">" else "<"
-        self.stack.append(target)
+        return self.stack.append(target)
 
     def protocol(self) -> None:
         version = self.number("<B")
         if not 2 <= version <= 5:
             raise _RefusedError(f"pickle of protocol {version} (A02)", "expected 2, as torch.save writes")
+
+
+def _values(version: int, shape: tuple[int, ...], dtype: _DType, fortran: bool, raw: Any) -> Any:
+    """What an array holds: nested lists, or its one value if it has no dimensions."""
+    if type(dtype) is not _DType or type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+        raise TypeError
+    size = math.prod(shape)
+    if dtype.code in _NUMBERS:
+        data = raw.encode("latin-1") if type(raw) is str else raw  # Python 2 had no other bytes
+        if type(data) is not bytes or len(data) != size * int(dtype.code[1:]):
+            raise TypeError
+        values = np.frombuffer(data, dtype.order + dtype.code)
+        return values.reshape(shape, order="F" if fortran else "C").tolist()
+    if type(raw) is not list or len(raw) != size:
+        raise TypeError
+    if not shape:
+        return raw[0]
+    if len(shape) > 1:
+        raise _RefusedError("holds an array of objects in rows and columns (A02)", _ONLY_PLAIN)
+    return raw
 
 
 _INSTRUCTIONS: dict[int, Callable[[_Machine], object]] = {
@@ -269,8 +321,11 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], object]] = {
     0x47: lambda m: m.stack.append(m.number(">d")),  # BINFLOAT
     0x58: lambda m: m.stack.append(m.counted("<I").decode("utf-8", "surrogatepass")),  # BINUNICODE
     0x8C: lambda m: m.stack.append(m.counted("<B").decode("utf-8", "surrogatepass")),  # SHORT_BINUNICODE
+    0x54: lambda m: m.stack.append(m.counted("<i").decode("latin-1")),  # BINSTRING
+    0x55: lambda m: m.stack.append(m.counted("<B").decode("latin-1")),  # SHORT_BINSTRING
     0x42: lambda m: m.stack.append(m.counted("<I")),  # BINBYTES
     0x43: lambda m: m.stack.append(m.counted("<B")),  # SHORT_BINBYTES
+    0x96: lambda m: m.stack.append(m.counted("<Q")),  # BYTEARRAY8
     0x63: lambda m: m.find(m.line(), m.line()),  # GLOBAL
     0x93: lambda m: m.find(*m.last(2)),  # STACK_GLOBAL
     0x52: _Machine.reduce,  # REDUCE
@@ -303,6 +358,8 @@ def _check_tree(value: Any) -> None:
             elif type(item) in _CONTAINERS:
                 inner += [v for v in item if type(v) not in _PLAIN]
             elif type(item) not in _PLAIN:
-                name = item.name if type(item) is _Global else "numpy.dtype"
+                name = (
+                    item.name if type(item) is _Global else "numpy.ndarray" if type(item) is _Array else "numpy.dtype"
+                )
                 raise _RefusedError(f"holds the global {name} as a value (A01)", _ONLY_PLAIN)
         level = inner

@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
 ]
 # Narrower than their floor: sources see no tables, and rooms take and give a Dataset without knowing where it lies.
-SOURCES_MAY = {"errors", "codes", "model", "geometry", "pictures"}
+SOURCES_MAY = {"errors", "codes", "model", "geometry", "pictures", "plain_pickle"}
 ROOMS_MAY_NOT = {"store", "sources"}
 # Dataset.merge is merging.merge, imported when called.
 UPWARDS = {("dataset", "merging")}

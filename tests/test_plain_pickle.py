@@ -268,3 +268,64 @@ def test_the_place_is_the_byte_of_the_instruction() -> None:
     content = b"\x80\x02]" + struct.pack("<B", 0x4B) + b"\x05acos\nsystem\n."
     with pytest.raises(SourceError, match="byte 6 of its pickle"):
         unpickle(content)
+
+
+# Arrays, where they are taken
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([1, 2, 300], np.int64),
+        np.array([], np.float64),
+        np.array([[1.5, -2], [3, 4]], np.float32),
+        np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
+        np.array(True),
+        np.array({"0_1": "a/b.json"}, dtype=object),
+        np.array(["a", None, 3], dtype=object),
+    ],
+    ids=str,
+)
+def test_arrays_become_lists_where_they_are_taken(array: np.ndarray, protocol: int) -> None:
+    data = pickle.dumps({"here": array}, protocol)
+    assert unpickle(data, arrays=True).value == {"here": array.tolist()}
+    old = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray") if protocol < 4 else data
+    assert unpickle(old, arrays=True).value == {"here": array.tolist()}
+    with pytest.raises(SourceError, match=r"asks for the global numpy.*A01"):
+        unpickle(data)
+
+
+def test_an_array_that_lies_about_itself_is_malformed() -> None:
+    data = pickle.dumps(np.arange(4, dtype=np.int64), 3)
+    for wrong in (
+        data.replace(b"K\x04\x85", b"K\x05\x85"),  # shape (5,)
+        data.replace(b"X\x02\x00\x00\x00i8", b"X\x02\x00\x00\x00i4"),
+    ):
+        assert wrong != data
+        with pytest.raises(SourceError, match=r"malformed or cut short \(A02\)"):
+            unpickle(wrong, arrays=True)
+
+
+def test_an_array_in_itself_is_refused() -> None:
+    array = np.array([None], dtype=object)
+    array[0] = array
+    with pytest.raises(SourceError, match="A02"):
+        unpickle(pickle.dumps(array, 2), arrays=True)
+    array[0] = np.ndarray
+    with pytest.raises(SourceError, match=r"holds the global numpy.ndarray as a value \(A01\)"):
+        unpickle(pickle.dumps(array, 2), arrays=True)
+
+
+def test_byte_strings_of_python_2_are_text() -> None:
+    assert unpickle(b"\x80\x02U\x06imlist.").value == "imlist"
+    assert unpickle(b"\x80\x02T\x03\x00\x00\x00a\xe9b.").value == "a\u00e9b"
+    # An array of Python 2 has its numbers in such a string.
+    raw = np.array([7, -1], "<i4").tobytes()
+    data = pickle.dumps(np.array([7, -1], "<i4"), 3)
+    two = data.replace(b"C\x08" + raw, b"U\x08" + raw)
+    assert two != data
+    assert pickle.loads(two, encoding="latin1").tolist() == [7, -1]
+    assert unpickle(two, arrays=True).value == [7, -1]
+    with pytest.raises(SourceError, match="malformed"):
+        unpickle(b"\x80\x02T\xff\xff\xff\xffa.")

@@ -5,9 +5,7 @@ The ids of distractors are streamed, since there are 100 million: memory does no
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -19,6 +17,7 @@ import pyarrow.compute as pc
 from curate.errors import SourceError
 from curate.model import Finding, finding
 from curate.sources._files import read_json, read_text, shown
+from curate.sources._text_blocks import text_blocks
 
 T = TypeVar("T")
 
@@ -29,8 +28,6 @@ POSITIVES = f"{FOLDER}/positive_ids.txt"
 DISTRACTORS = f"{FOLDER}/distractor_ids.txt.gz"
 TAXONOMY = "taxonomy.json"
 CAPTURED = "ilias_core_captured.txt"
-_BLOCK = 1 << 22  # bytes of text read at a time
-_LONGEST = 1 << 12  # bytes of one id
 _DISTRACTOR = r"^[^/\s]+/\S+$"
 
 _TREE = msgspec.json.Decoder(dict[str, dict[str, dict[str, list[str]]]])
@@ -138,7 +135,7 @@ def stream_distractors(path: Path, limit: int | None = None) -> Iterator[pa.Arra
         SourceError: the file is no gzip or cut short, or a line is no such id; the error names the line.
     """
     left, line = limit, 1
-    for block in _blocks(path):
+    for block in text_blocks(path):
         names = block.splitlines()[:left]
         ids = pa.array(names, pa.string())
         sound = pc.match_substring_regex(ids, _DISTRACTOR)
@@ -151,27 +148,3 @@ def stream_distractors(path: Path, limit: int | None = None) -> Iterator[pa.Arra
             left -= len(names)
             if left <= 0:
                 return
-
-
-def _blocks(path: Path) -> Iterator[str]:
-    """The text of a gzip file in parts of whole lines."""
-    rest = b""
-    try:
-        with gzip.open(path, "rb") as stream:
-            while data := stream.read(_BLOCK):
-                head, newline, tail = data.rpartition(b"\n")
-                if newline:
-                    yield (rest + head).decode()
-                    rest = tail
-                else:
-                    rest += tail
-                if len(rest) > _LONGEST:
-                    raise SourceError(path, f"a line is longer than {_LONGEST} bytes", "expected shard/key per line")
-        if rest:
-            yield rest.decode()
-    except (EOFError, zlib.error) as error:
-        raise SourceError(path, f"is cut short or damaged ({error})", hint="download it again") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(path, "holds text that is not UTF-8", "expected ids, one per line") from error
-    except OSError as error:  # gzip's own among them
-        raise SourceError(path, f"cannot be read ({error})", "expected a gzip file", "download it again") from error

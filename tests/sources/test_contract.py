@@ -123,7 +123,7 @@ def test_coverage_is_stated_for_every_image(name: str, tree: Tree) -> None:
     dataset = import_source(name, tree(name))
     scopes = set(dataset.table("coverage")["scope"].to_pylist())
     for row in dataset.table("images").to_pylist():
-        assert {row["id"], f"{name}/{row['source_split']}"} & scopes, row["id"]
+        assert {row["id"], f"{row['source']}/{row['source_split']}"} & scopes, row["id"]
 
 
 @every_source

@@ -19,6 +19,7 @@ from curate.dataset import Dataset
 from curate.errors import SourceError, UsageError
 from curate.importing import import_source
 from curate.sources import _ilias_lists as lists
+from curate.sources import _text_blocks
 from tests.sources.looking import annotations, box, categories, coverage, findings, images
 
 Tree = Callable[..., Path]
@@ -375,7 +376,7 @@ def test_a_broken_list_of_distractors(content: bytes, said: str, tree: Tree) -> 
 def test_the_stream_keeps_order_over_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"yfcc100m-{i // 7:06d}.tar/{i * 7919:x}" for i in range(1000)]
     (tmp_path / "ids.gz").write_bytes(gzip.compress("\n".join(names).encode()))  # no newline at the end
-    monkeypatch.setattr(lists, "_BLOCK", 37)
+    monkeypatch.setattr(_text_blocks, "_BLOCK", 37)
     read = [name for part in lists.stream_distractors(tmp_path / "ids.gz") for name in part.to_pylist()]
     assert read == names
     for limit in (0, 1, 500, 2000):
