@@ -16,10 +16,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import sources
-from curate.dataset import Dataset, arrow_schema, conform, tables_from_records
+from curate.dataset import Dataset, arrow_schema, conform, table_of, tables_from_records
 from curate.engine import collector_paused, map_chunks
 from curate.errors import CurateError, SourceError, UsageError
-from curate.model import Command, Counts, Finding, Info, Item, Record, RelevanceRule, Source, SourceRecord, finding
+from curate.model import (
+    Category,
+    CategoryRole,
+    Command,
+    Counts,
+    Finding,
+    Info,
+    Item,
+    Record,
+    RelevanceRule,
+    Source,
+    SourceRecord,
+    finding,
+)
 
 # Told how many items are done, of how many.
 Progress = Callable[[int, int], object]
@@ -130,7 +143,7 @@ def import_source(
         relevance=getattr(module, "RELEVANCE", RelevanceRule()),
         command=Command(verb="import", options={k: v for k, v in command_options.items() if v is not None}),
     )
-    joined, missing = _declare_categories(joined, name)
+    joined, missing = _declare_categories(joined, name, is_open=getattr(module, "LABELS_ARE_OPEN", False))
     findings += missing
     return Dataset(info, joined, sorted(findings, key=_finding_order))
 
@@ -248,19 +261,22 @@ def _all_broken(root: Path, broken: list[tuple[str, CurateError]], total: int) -
     )
 
 
-def _declare_categories(tables: dict[str, pa.Table], name: str) -> tuple[dict[str, pa.Table], list[Finding]]:
-    """Add a row for every category that annotations use and no label table declares; each is a finding (N01)."""
+def _declare_categories(
+    tables: dict[str, pa.Table], name: str, *, is_open: bool
+) -> tuple[dict[str, pa.Table], list[Finding]]:
+    """Add a row for every category that annotations use and no label table declares; each is a finding (N01).
+
+    A source that ``is_open`` has no table: its labels are whatever its files name, and no finding.
+    """
     used = set(pc.unique(tables["annotations"]["category"].cast(pa.string())).to_pylist()) - {None}
     declared = set(tables["categories"]["name"].to_pylist())
     unknown = sorted(used - declared)
     if not unknown:
         return tables, []
-    from curate.dataset import table_of
-    from curate.model import Category
-
-    rows = table_of("categories", [Category(name=label, role="other") for label in unknown])
+    role: CategoryRole = "benchmark" if is_open else "other"
+    rows = table_of("categories", [Category(name=label, role=role) for label in unknown])
     tables = {**tables, "categories": pa.concat_tables([tables["categories"], rows])}
-    return tables, [
+    return tables, [] if is_open else [
         finding("N01", f"{name}, label {label!r}", "label is not in the source's table; kept as found")
         for label in unknown
     ]

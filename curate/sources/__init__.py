@@ -20,6 +20,8 @@ Rows by the million, as of distractors, come in batches instead of one by one; c
 
     def tables(root: Path, splits: tuple[str, ...]) -> Iterable[tuple[str, pa.Table]]
 
+One for a format of anybody's, which has no table of labels, says ``LABELS_ARE_OPEN = True``.
+
 Further keyword arguments of ``scan``, the same of ``records`` and ``tables``, are options of the source. ``parse``
 raises ``SourceError`` for a broken item (unreadable, a required field missing, NaN, flipped corners); oddities are
 findings and the image stays.

@@ -20,14 +20,16 @@ _DEPTHS = {"L": 255, "I;16": 65535, "I;16B": 65535, "I": 2**31 - 1}
 _TILE = 128  # pixels
 
 
-def read_raster(path: Path) -> tuple[NDArray[Any], int]:
+def read_raster(path: Path, *, palette: bool = False) -> tuple[NDArray[Any], int]:
     """The values of a raster ``(height, width)`` as they are stored, and the largest that its depth can hold.
+
+    With ``palette`` the numbers are the places of a picture's colours in its palette, as Pascal VOC has them.
 
     Raises:
         SourceError: the file is missing, cut short or no picture, or its pixels are colours and not numbers.
     """
     header = read_header(path)
-    if header.mode not in _DEPTHS:
+    if header.mode not in _DEPTHS and not (palette and header.mode == "P"):
         raise SourceError(
             path,
             f"is a picture of mode {header.mode}",
@@ -36,7 +38,7 @@ def read_raster(path: Path) -> tuple[NDArray[Any], int]:
         )
     try:
         with PilImage.open(path) as picture:
-            return np.asarray(picture), _DEPTHS[header.mode]
+            return np.asarray(picture), _DEPTHS.get(header.mode, 255)
     except (OSError, SyntaxError, ValueError) as error:
         raise _broken(path, error) from error
 

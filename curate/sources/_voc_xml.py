@@ -28,11 +28,15 @@ _LARGEST = 1e9  # px; no picture is as large, and pixels up to here are exact in
 
 
 class VocObject(NamedTuple):
-    """One object: its name, its corners, and the text of its other plain elements (``pose``, ``difficult``, ...)."""
+    """One object: its name, its corners, and the text of its other plain elements (``pose``, ``difficult``, ...).
+
+    ``parts`` are its own, such as the head and hands of a person.
+    """
 
     name: str
     corners: tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
     others: dict[str, str]
+    parts: tuple[VocObject, ...] = ()
 
 
 class VocFile(NamedTuple):
@@ -82,7 +86,7 @@ def _parse(path: Path) -> Element:
     return element
 
 
-def _object(element: Element, where: str) -> VocObject:
+def _object(element: Element, where: str, *, parts: bool = True) -> VocObject:
     fields, box = _texts(element), element.find("bndbox")
     name = fields.pop("name", "")
     if not name:
@@ -93,7 +97,11 @@ def _object(element: Element, where: str) -> VocObject:
     left, top, right, bottom = (_number(found, corner, where) for corner in _CORNERS)
     if right < left or bottom < top:
         raise SourceError(where, f"box {[left, top, right, bottom]} has flipped corners", f"expected {_CORNERS}")
-    return VocObject(name, (left, top, right, bottom), fields)
+    inner = element.findall("part")
+    if inner and not parts:
+        raise SourceError(where, "is a part with parts", "expected parts of objects only")
+    found_parts = tuple(_object(part, f"{where}, part {i}", parts=False) for i, part in enumerate(inner))
+    return VocObject(name, (left, top, right, bottom), fields, found_parts)
 
 
 def _size(element: Element, path: Path) -> Size:
