@@ -42,6 +42,9 @@ Progress = Callable[[int, int], object]
 DOORS = {"coco": "curate.coco", "anns_pt": "curate.anns_pt"}
 
 
+_LOOK = 1 << 18  # bytes at either end of a file, to tell what it is
+
+
 class _Chunk(NamedTuple):
     """What a worker sends back for some items: tables, findings, and the items that could not be parsed."""
 
@@ -84,6 +87,8 @@ def import_source(
         str(root).encode()
     except UnicodeEncodeError:  # it goes into dataset.json
         raise SourceError(root, "path is not UTF-8", "expected plain text", "rename it, or name a link to it") from None
+    if name == "coco" and is_panoptic(root):
+        name, root, options = _as_panoptic(root, options or {}, roots or {})
     if name in DOORS:
         if options:
             _check_options(name, options)
@@ -154,13 +159,41 @@ def _whose(name: str, root: Path, images: pa.Table, own: SourceRecord) -> dict[s
     stated = getattr(sources.load(name), "roots", None)
     folders = stated(root) if stated else {}
     records = {
-        other: source_record(facts(other)) if other in sources.names() else SourceRecord(title=other)
+        other: source_record(facts(other)) if other in names() else SourceRecord(title=other)
         for other in others
     }
     return {
         "sources": {name: own, **records},
         "roots": {name: str(root), **{other: folders[other] for other in others if other in folders}},
     }
+
+
+def is_panoptic(file: Path) -> bool:
+    """Whether a COCO file is one of panoptic labels; by its beginning and end, since it may be large."""
+    try:
+        with file.open("rb") as stream:
+            seen = stream.read(_LOOK)
+            stream.seek(max(0, file.stat().st_size - _LOOK))
+            return b'"segments_info"' in seen + b" " + stream.read(_LOOK)
+    except OSError:  # the door says what is wrong with it
+        return False
+
+
+def _as_panoptic(file: Path, options: dict[str, Any], roots: Mapping[str, str]) -> tuple[str, Path, dict[str, Any]]:
+    """The source, root and options that import a panoptic ``file``, whose pictures lie below its folder or above it."""
+    top = file.parent.parent if file.parent.name == "annotations" else file.parent
+    options = {"json": file.relative_to(top).as_posix(), **options}
+    if "coco" in roots:
+        images = Path(roots["coco"])
+        if not images.resolve().is_relative_to(top.resolve()):
+            raise UsageError(
+                f"--root coco={images}",
+                f"lies outside {top}",
+                "expected a panoptic file and its images below one folder",
+                "name that: curate import coco_panoptic FOLDER --option json=... --option images=...",
+            )
+        options["images"] = images.resolve().relative_to(top.resolve()).as_posix()
+    return "coco_panoptic", top, options
 
 
 def offered_options(name: str) -> dict[str, Any]:
