@@ -35,13 +35,15 @@ def test_elements_are_found_by_name(put) -> None:
     file = read_voc(
         put(
             "<annotation><object><bndbox><xmin>987</xmin><ymax>624</ymax><xmax>999</xmax><ymin>611</ymin></bndbox>"
-            "<difficult>1</difficult><name>\n traffic light </name><pose>Left</pose><part><name>head</name></part>"
+            "<difficult>1</difficult><name>\n traffic light </name><pose>Left</pose>"
+            "<part><name>head</name><bndbox><xmin>988</xmin><ymin>611</ymin><xmax>990</xmax><ymax>613</ymax></bndbox></part>"
             "</object><size><depth>3</depth><height>1080</height><width>1920</width></size><folder/>"
             "<filename>a.jpg</filename></annotation>"
         )
     )
+    head = VocObject("head", (988, 611, 990, 613), {})
     assert file.objects == [
-        VocObject("traffic light", (987, 611, 999, 624), {"difficult": "1", "pose": "Left"}),
+        VocObject("traffic light", (987, 611, 999, 624), {"difficult": "1", "pose": "Left"}, (head,)),
     ]
     assert (file.filename, file.folder, file.size) == ("a.jpg", "", (1920, 1080))
 
