@@ -159,8 +159,7 @@ def _whose(name: str, root: Path, images: pa.Table, own: SourceRecord) -> dict[s
     stated = getattr(sources.load(name), "roots", None)
     folders = stated(root) if stated else {}
     records = {
-        other: source_record(facts(other)) if other in names() else SourceRecord(title=other)
-        for other in others
+        other: source_record(facts(other)) if other in names() else SourceRecord(title=other) for other in others
     }
     return {
         "sources": {name: own, **records},

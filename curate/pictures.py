@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
@@ -48,7 +49,8 @@ def read_header(path: Path, *, end_marker: bool = True) -> Header:
         if not stat.S_ISREG(status.st_mode):  # before it is opened: a pipe would keep us waiting
             kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
             raise SourceError(path, kind, "expected a picture")
-        with path.open("rb") as stream:
+        # Unbuffered: two small reads are all that most files need.
+        with path.open("rb", buffering=0) as stream:
             plain = plain_header(stream.read(HEAD))
             if plain:
                 width, height, kind, mode, begin = plain
@@ -90,7 +92,7 @@ def _orientation(picture: PilImage.Image) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 
-def _found_in(stream: BinaryIO, marker: bytes, begin: int) -> bool:
+def _found_in(stream: RawIOBase, marker: bytes, begin: int) -> bool:
     """Whether ``marker`` stands anywhere from the byte ``begin``: a file may carry data behind its end."""
     stream.seek(begin)
     tail = b""

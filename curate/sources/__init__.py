@@ -65,17 +65,21 @@ def look_over(image: Image, annotations: Iterable[Annotation]) -> Iterator[Findi
     """Findings that mean the same for every source: boxes without area, or outside the frame. All are kept as found."""
     width, height = image.width, image.height
     for row in annotations:
-        if row.x is None or row.y is None or row.w is None or row.h is None:
+        x, y, w, h = row.x, row.y, row.w, row.h
+        if x is None or y is None or w is None or h is None:
+            continue
+        # Nearly all boxes are sound: they must cost next to nothing.
+        if w and h and (width is None or height is None or (0 <= x <= width - w and 0 <= y <= height - h)):
             continue
         where = f"{image.source}, annotation {row.id}"
-        box = f"[{row.x:g}, {row.y:g}, {row.w:g}, {row.h:g}]"
-        if row.w == 0 or row.h == 0:
+        box = f"[{x:g}, {y:g}, {w:g}, {h:g}]"
+        if w == 0 or h == 0:
             yield finding("B03", where, f"box {box} has no area; kept as found", item=row.id)
         if width is None or height is None:
             continue
-        if row.x >= width or row.y >= height or row.x + row.w <= 0 or row.y + row.h <= 0:
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
             yield finding(
                 "B05", where, f"box {box} lies outside the {width} x {height} frame; kept as found", item=row.id
             )
-        elif row.x < -1 or row.y < -1 or row.x + row.w > width + 1 or row.y + row.h > height + 1:
+        elif x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
             yield finding("B04", where, f"box {box} leaves the {width} x {height} frame; kept as found", item=row.id)

@@ -55,7 +55,13 @@ def list_folders(root: Path, folder: str) -> list[str]:
     path = root / folder
     if not _enter(root, path):
         return []
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # Only a link costs a look at the disk; unlike the entry's own method, Path takes links in a circle.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def find_files(root: Path, folder: str, ending: str | tuple[str, ...]) -> Listing:
@@ -180,7 +186,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SourceError(path, "is no regular file")
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as stream:
+            return stream.readall()
     except OSError as error:
         raise SourceError(path, f"cannot be read ({error.strerror})") from error
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from curate.errors import SourceError
@@ -150,7 +150,7 @@ def _scan_split(root: Path, tops: Sequence[str], split: str) -> Iterator[Item]:
             expected = "expected a name like amsterdam_00000"
             error = SourceError(root / first.path, "file name is not city_number", expected)
         picture = first.path if images else first.path.replace(f"/{_LABELS}/", f"/{_IMAGES}/")
-        picture = str(PurePosixPath(picture).with_suffix(".png"))
+        picture = f"{picture.rpartition('.')[0]}.png"
         yield Item(
             id=f"ecp/{split}/{shown(key)}",
             root=root,
@@ -166,7 +166,7 @@ def _find(root: Path, tops: Sequence[str], split: str, kind: str, ending: str) -
     found: dict[str, list[_File]] = {}
     for folder in (_folder(top, split, kind) for top in tops):
         for name, error in sorted(find_files(root, folder, ending).items()):
-            key = PurePosixPath(name).name.removesuffix(ending)
+            key = name.rpartition("/")[2].removesuffix(ending)
             found.setdefault(key, []).append(_File(f"{folder}/{name}", error))
     return found
 
@@ -224,7 +224,7 @@ def parse(item: Item) -> Parsed:
         width=size[0] if size else None,
         height=size[1] if size else None,
         orientation=header.orientation if header else None,
-        place=PurePosixPath(known.expected).stem.rpartition("_")[0],
+        place=known.expected.rpartition("/")[2].rpartition("_")[0],
         licence=SOURCE.licence,
         time_of_day=time,
         attributes={"ecp": {"tags": tags}} if tags is not None else None,
