@@ -1,8 +1,9 @@
 """The stable codes of findings: one line each, so that a report can be counted, filtered and looked up.
 
 Codes are grouped by letter: F file and text, S schema, R ids and references, B boxes, M masks and polygons, I images,
-P paths, Q queries, gallery and splits, A ``anns.pt``, N what an import noticed. E stops a release and gives exit code
-1, W is reported, I is counted. Rules yield findings with these codes; sources use the same codes at import.
+P paths, Q queries, gallery and splits, A ``anns.pt``, N what an import noticed, E results that are to be scored. As a
+severity E stops a release and gives exit code 1, W is reported, I is counted. Rules yield findings with these codes;
+sources use the same codes at import.
 """
 
 from __future__ import annotations
@@ -92,6 +93,16 @@ N04 I counts differ from the published ones
 N05 I oddity kept as found
 N06 W datasets differ over a class
 N07 W relevance rules differ
+E01 E score not a finite number
+E02 W query of results that the truth does not have
+E03 W query without results
+E04 W item of another split
+E05 W item that is not in the gallery
+E06 W item twice in one list
+E07 W list empty or shorter than the gallery or the cut
+E08 E query twice in results
+E09 W items that were never judged
+E10 W query of a truth without positive
 V01 E table changed since it was written
 """
 

@@ -254,7 +254,7 @@ class _Machine:
         raise _RefusedError(f"calls {function.name}({shown}) (A01)", _ONLY_PLAIN)
 
     def takes_objects(self, code: str) -> bool:
-        return code in ("O", "O8") and self.globals is not _GLOBALS
+        return (code in ("O", "O8") or _is_text(code)) and self.globals is not _GLOBALS
 
     def build(self) -> None:
         """Numpy sets the byte order of a dtype this way, and the values of an array; nothing else has a state."""
@@ -283,6 +283,12 @@ def _values(version: int, shape: tuple[int, ...], dtype: _DType, fortran: bool, 
             raise TypeError
         values = np.frombuffer(data, dtype.order + dtype.code)
         return values.reshape(shape, order="F" if fortran else "C").tolist()
+    if _is_text(dtype.code):
+        width = 4 * int(dtype.code[1:])
+        if type(raw) is not bytes or len(raw) != size * width or not width:
+            raise TypeError
+        texts = np.frombuffer(raw, dtype.order + dtype.code)
+        return texts.reshape(shape, order="F" if fortran else "C").tolist()
     if type(raw) is not list or len(raw) != size:
         raise TypeError
     if not shape:
@@ -290,6 +296,11 @@ def _values(version: int, shape: tuple[int, ...], dtype: _DType, fortran: bool, 
     if len(shape) > 1:
         raise _RefusedError("holds an array of objects in rows and columns (A02)", _ONLY_PLAIN)
     return raw
+
+
+def _is_text(code: Any) -> bool:
+    """Whether numpy's code of a dtype is that of text of a fixed length (``U33``)."""
+    return type(code) is str and code[:1] == "U" and code[1:].isascii() and code[1:].isdigit() and len(code) < 9
 
 
 _INSTRUCTIONS: dict[int, Callable[[_Machine], object]] = {

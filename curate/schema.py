@@ -1,7 +1,8 @@
 """The JSON Schemas in ``schemas/``, generated from the types: run ``python -m curate.schema`` after a type changed.
 
 There is one for every JSON that leaves the house: ``dataset.json``, a line of ``problems.jsonl``, the report of
-``verify`` and ``relabel``, what ``info`` and ``sources`` print with ``--json``; and one for a row of each table.
+``verify``, ``relabel`` and ``evaluate``,
+what ``info`` and ``sources`` print with ``--json``; and one for a row of each table.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from curate.evaluate.report import Evaluation
 from curate.model import TABLES, Finding, Source
 from curate.store import Manifest
 from curate.summary import Summary
@@ -26,6 +28,7 @@ def generate() -> dict[str, dict[str, Any]]:
     """The schemas by file name without ``.json``."""
     types: dict[str, Any] = {
         "dataset": Manifest,
+        "evaluate": Evaluation,
         "finding": Finding,
         "info": Summary,
         "relabel": Relabelled,

@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"merging"},
     {"coco", "anns_pt", "store", "taxonomy", "summary"},
     ROOMS | {"sources"},
-    {"importing", "schema"},
+    {"importing", "schema", "pages"},  # pages show what a room made with what another draws
     {"demo"},  # the tour goes through all rooms
     {"commands"},
     {"__main__"},

@@ -29,6 +29,7 @@ VERBS = {
     "build": "Subsets and query/gallery splits.",
     "export": "Dataset -> COCO, anns.pt.",
     "verify": "Check a dataset folder, COCO file or anns.pt.",
+    "evaluate": "Score ranked lists by a benchmark's own metric.",
     "show": "Contact sheets: pictures with their boxes and masks.",
     "demo": "The tour: raw downloads to a verified benchmark, on drawn scenes.",
 }

@@ -108,6 +108,18 @@ def show_result(result: Any, text: str, *, as_json: bool, quiet: bool) -> None:
         click.echo(text)
 
 
+def check_new_file(file: Path, overwrite: bool, *inputs: Path) -> None:
+    """Refuse an output file that exists or is an input, before the work starts.
+
+    Raises:
+        UsageError: ``file`` is one of the inputs, or exists and ``overwrite`` is false.
+    """
+    if any(path.exists() and file.resolve() == path.resolve() for path in inputs):
+        raise UsageError(file, "is also the input", hint="nothing is changed in place: name another file")
+    if file.exists() and not overwrite:
+        raise UsageError(file, "already exists", hint="give --overwrite to replace it, or name another place")
+
+
 def check_report_file(file: Path, kind: type, verb: str, *inputs: Path) -> None:
     """Refuse to replace anything but an earlier report of ``verb``, before the work starts.
 

@@ -6,6 +6,8 @@
     DIR/{kitti,cityscapes,voxdet}       datasets, one per download
     DIR/{merged,small,benchmark}        datasets made from these
     DIR/benchmark.json, DIR/anns.pt     exports
+    DIR/baseline.json                   what a simple retrieval system finds
+    DIR/evaluation.html                 how good that is
     DIR/demo.json                       the steps with their counts and fingerprints
     DIR/index.html                      what was made, to look at
 
@@ -23,14 +25,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from curate import importing, store
+from curate import evaluate, importing, store
 from curate.atomic import atomic_folder, check_output
 from curate.build.split import build_split
 from curate.build.subset import build_subset
 from curate.dataset import Dataset
 from curate.demo import layouts
+from curate.demo.baseline import rank_by_colour
 from curate.demo.page import draw_page
 from curate.export import anns_pt, coco
+from curate.pages import evaluation
 from curate.verify import Report, verify
 
 MARKER = "demo.json"
@@ -174,6 +178,25 @@ def _verify(name: str, place: Place) -> Outcome:
     return Outcome(counts, arguments, report=report)
 
 
+def _rank(place: Place) -> Outcome:
+    scores = rank_by_colour(place.read("benchmark"), place.roots)
+    content = msgspec.json.format(msgspec.json.encode(scores), indent=1)
+    (place.folder / "baseline.json").write_bytes(content + b"\n")
+    return Outcome({"queries": len(scores)})
+
+
+def _evaluate(place: Place) -> Outcome:
+    dataset = place.read("benchmark")
+    truth = evaluate.read_truth("soir", dataset)
+    results = evaluate.read_results([place.folder / "baseline.json"], truth)
+    outcome = evaluate.look_behind("soir", truth, results, variant="strict", details=True)
+    page = evaluation.draw_page(outcome, truth, results, dataset, roots=place.roots)
+    (place.folder / "evaluation.html").write_text(page, "utf-8")
+    arguments = "evaluate soir --truth benchmark --results ../baseline.json --variant strict --html evaluation.html"
+    value = outcome.scores.values["mAP"]
+    return Outcome({"queries": len(outcome.scores.queries.query), "% mAP": round(100 * (value or 0))}, arguments)
+
+
 def _page(place: Place, done: list[Done]) -> Outcome:
     page = draw_page(
         place.read("merged"),
@@ -196,6 +219,8 @@ STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
     ("export coco", _export_coco),
     ("export anns_pt", _export_anns_pt),
     *((f"verify {name}", partial(_verify, name)) for name in ("benchmark", "benchmark.json", "anns.pt")),
+    ("rank by colour", _rank),
+    ("evaluate", _evaluate),
 ]
 
 

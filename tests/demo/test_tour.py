@@ -65,13 +65,14 @@ def test_a_line_per_step(tour: tuple[Path, str]) -> None:
     assert named == [
         *("draw kitti", "draw cityscapes", "draw voxdet", "import kitti", "import cityscapes", "import voxdet"),
         *("merge", "build subset", "build split", "export coco", "export anns_pt"),
-        *("verify benchmark", "verify benchmark.json", "verify anns.pt", "draw the page"),
+        *("verify benchmark", "verify benchmark.json", "verify anns.pt"),
+        *("rank by colour", "evaluate", "draw the page"),
     ]
     assert "24 images, " in steps[3] and "0 errors" in steps[11]
     assert last.endswith("verified without errors; look at demo/index.html")
     assert float(last.split(" s")[0]) < 60
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [*DATASETS, "raw", "anns.pt", "benchmark.json", "demo.json", "index.html"]
+        [*DATASETS, "raw", "anns.pt", "baseline.json", "benchmark.json", "demo.json", "evaluation.html", "index.html"]
     )
 
 
@@ -102,6 +103,7 @@ def test_the_commands_given_do_the_same_by_hand(tour: tuple[Path, str], tmp_path
     marker = json.loads((tour[0] / "demo.json").read_text())
     # The page gives them with a folder of their own below the tour's; 'raw' lies beside it.
     (tmp_path / "raw").symlink_to(tour[0] / "raw")
+    (tmp_path / "baseline.json").symlink_to(tour[0] / "baseline.json")
     (tmp_path / "by-hand").mkdir()
     (tmp_path / "curate").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m curate "$@"\n')
     (tmp_path / "curate").chmod(0o755)
@@ -143,12 +145,26 @@ def test_the_page(tour: tuple[Path, str]) -> None:
     assert ".partial" not in text and "cannot" not in text and "no such file" not in text
 
 
-def test_the_page_in_a_browser(tour: tuple[Path, str], browser) -> None:
-    page = tour[0] / "index.html"
+@pytest.mark.parametrize("name", ["index.html", "evaluation.html"])
+def test_the_pages_in_a_browser(tour: tuple[Path, str], browser, name: str) -> None:
+    page = tour[0] / name
     assert browser.console(page) == []
     for width in (390, 1280):
         window, shown = browser.widths(page, width)
         assert window > width - 20 and shown <= window
+
+
+def test_the_baseline_is_better_than_chance(tour: tuple[Path, str], curate: Callable) -> None:
+    arguments = ("--truth", "benchmark", "--results", "baseline.json", "--variant", "strict", "--json")
+    done = json.loads(curate("evaluate", "soir", *arguments, cwd=tour[0]).stdout)
+    values = done["scores"]["values"]
+    low, high = done["interval"]
+    assert values["mAP of random order"] < low < values["mAP"] < high < 1
+    text = _Page()
+    text.feed((tour[0] / "evaluation.html").read_text("utf-8"))
+    assert f"{100 * values['mAP']:.2f} %" in " ".join(text.text)
+    assert {link[:5] for link in text.links} == {"data:"}
+    assert text.tags["figure"] > 8 * 4
 
 
 def test_an_earlier_tour_is_replaced_and_nothing_else(tmp_path: Path) -> None:
@@ -181,7 +197,7 @@ def test_interrupted_tours_leave_the_way_clear(tour: tuple[Path, str], tmp_path:
     killed = interrupted(tmp_path, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL and not (tmp_path / "demo").exists()
     result = json.loads(take(tmp_path, "-o", "demo", "--json").stdout)
-    assert result["errors"] == 0 and len(result["steps"]) == 15
+    assert result["errors"] == 0 and len(result["steps"]) == 17
     # The next tour ends well, and all its files have the same bytes as those of any other.
     assert content(tmp_path / "demo") == content(tour[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "guard"]

@@ -1,0 +1,1 @@
+"""Pages that show what one room made with the drawing of another: one self-contained HTML file each."""

@@ -1,0 +1,108 @@
+"""``curate evaluate``: what it prints and writes, what it refuses, and that nothing half-written is left."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from curate.evaluate.report import Evaluation
+
+Curate = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def case(shared: Path) -> tuple[Path, Path]:
+    """Truth and results of SearchAD's golden case."""
+    folder = shared / "golden" / "searchad" / "case_basic"
+    return folder / "input" / "searchad_annotations_val.json", folder / "predictions_val.json"
+
+
+def test_the_table_names_preset_variant_and_fingerprint(case: tuple[Path, Path], curate: Curate) -> None:
+    done = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1])
+    lines = done.stdout.splitlines()
+    assert lines[0] == "searchad (upstream), truth searchad_annotations_val, 90 queries"
+    assert lines[1].startswith("truth d239f5a4651e3852, results predictions_val.json")
+    # The devkit's own csv has 54.10, 48.83, 34.22, 11.20, 6.32.
+    figures = [line.split() for line in lines[3:8]]
+    assert [row[:2] for row in figures] == [
+        ["MAP", "54.10"],
+        ["R-Precision", "48.83"],
+        ["P@5", "34.22"],
+        ["P@25", "11.20"],
+        ["P@100", "6.32"],
+    ]
+    assert lines[-1].startswith("note: as SearchAD's devkit")
+    assert curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "-q").stdout == ""
+
+
+def test_json_csv_and_report_say_the_same(case: tuple[Path, Path], curate: Curate, tmp_path: Path) -> None:
+    files = ("--csv", "q.csv", "--report", "r.json", "--details")
+    done = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "--json", *files)
+    outcome = msgspec.json.decode(done.stdout, type=Evaluation)
+    assert (tmp_path / "r.json").read_text() == done.stdout
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "q.csv").read_text())))
+    assert len(rows) == 90
+    assert sum(float(row["AP"]) for row in rows) / 90 == pytest.approx(outcome.scores.values["MAP"])
+    assert {one.by for one in outcome.breakdowns} == {"supercategory", "positives of the query"}
+    again = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "--json", "--details")
+    assert again.stdout == done.stdout
+
+
+def test_two_runs(case: tuple[Path, Path], curate: Curate, tmp_path: Path) -> None:
+    lists = json.loads(case[1].read_text())
+    (tmp_path / "turned.json").write_text(json.dumps({label: paths[::-1] for label, paths in lists.items()}))
+    done = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "--against", "turned.json")
+    assert "against turned.json: AP +" in done.stdout
+    assert "p = 0.0001" in done.stdout
+    figures = next(line for line in done.stdout.splitlines() if line.strip().startswith("MAP "))
+    assert figures.count("%") == 2
+
+
+def test_the_page(case: tuple[Path, Path], curate: Curate, tmp_path: Path, browser) -> None:
+    curate("import", "searchad", case[0].parent, "--split", "val", "-o", "val")
+    run = ("evaluate", "searchad", "--truth", "val", "--results", case[1], "--html", "page.html")
+    curate(*run)
+    text = (tmp_path / "page.html").read_text()
+    assert text.count('class="query"') == 8
+    assert text.count('<figure class="hit">') + text.count('<figure class="miss">') == 8 * 6
+    assert browser.console(tmp_path / "page.html") == []
+    for width in (390, 1280):
+        window, shown = browser.widths(tmp_path / "page.html", width)
+        assert shown <= window
+    refused = curate(*run, code=2)
+    assert refused.stderr.startswith("curate: page.html: already exists; give --overwrite")
+    curate(*run, "--overwrite")
+    assert (tmp_path / "page.html").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--truth", "none.json", "--results", "run.json"), 1, "none.json: no such file or folder"),
+        (("--truth", "{truth}", "--results", "none.json"), 1, "none.json: no such file"),
+        (("--truth", "{truth}", "--results", "run.json"), 1, "run.json: no query of the results"),
+        (("--truth", "{truth}", "--results", "run.json", "--csv", "run.json"), 2, "run.json: is also the input"),
+        (("--truth", "{truth}", "--results", "run.json", "-k", "0"), 2, "-k"),
+        (("--results", "run.json"), 2, "--truth"),
+    ],
+)
+def test_what_is_refused(
+    case: tuple[Path, Path], curate: Curate, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    (tmp_path / "run.json").write_text('{"nobody": ["a"]}')
+    given = [argument.format(truth=case[0]) for argument in arguments]
+    files = [] if "--csv" in given else ["--csv", "q.csv"]
+    done = curate("evaluate", "searchad", *given, *files, "--html", "p.html", code=code)
+    assert said in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+
+
+def test_an_unknown_preset(curate: Curate) -> None:
+    assert "pixel_retrieval" in curate("evaluate", "coco", "--truth", "a", "--results", "b", code=2).stderr
