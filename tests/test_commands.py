@@ -291,3 +291,12 @@ def test_a_worker_that_is_killed_ends_the_import_with_a_line(many_files: Path, t
     assert process.returncode == 1
     assert errors.startswith("curate: engine: a worker process died; ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_thousands_of_errors_do_not_fill_the_screen() -> None:
+    many = "raise errors.SourceError('a', 'is broken', also=[errors.SourceError(str(i), 'too') for i in range(3000)])"
+    code, lines = outcome(many)
+    assert code == 1
+    assert lines[0] == "curate: a: is broken"
+    assert lines[-1] == "curate: and 2,961 more like these"
+    assert len(lines) == 41

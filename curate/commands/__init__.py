@@ -95,7 +95,8 @@ def main() -> NoReturn:
     except CurateError as error:
         if debug:
             raise
-        _say(*error.lines)
+        first, rest = error.lines[:_SHOWN], error.lines[_SHOWN:]
+        _say(*first, *([f"and {len(rest):,} more like these"] if rest else []))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -124,6 +125,7 @@ def main() -> NoReturn:
         sys.exit(1)
 
 
+_SHOWN = 40  # lines of an error; a fault of the whole download would fill the screen thousands of times
 _HINTS = {
     errno.ENOSPC: "free some space, or write elsewhere, and run the command again",
     errno.EDQUOT: "free some space, or write elsewhere, and run the command again",

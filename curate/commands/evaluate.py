@@ -49,12 +49,14 @@ _WORST = 10
 )
 @click.option(
     "--variant",
-    type=click.Choice(["upstream", "strict"]),
-    default="upstream",
+    type=click.Choice(["strict", "upstream"]),
+    default="strict",
     show_default=True,
-    help="upstream: the published program's figures, to the last digit; strict: sound ones.",
+    help="strict: sound figures; upstream: those of the published program, to the last digit.",
 )
-@click.option("-k", type=click.IntRange(min=1), help="Cut the lists below this rank, where the preset has a cut.")
+@click.option(
+    "-k", "--k", type=click.IntRange(min=1), help="Cut the lists below this rank, where the preset has a cut."
+)
 @click.option("--taxonomy", type=click.Path(path_type=Path), metavar="FILE", help="ILIAS's misc/taxonomy.json.")
 @click.option("--details", is_flag=True, help="Also by class, source, size ..., and the worst queries.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table per query to this CSV file.")
@@ -83,8 +85,8 @@ def command(
     """Score ranked lists as the benchmark PRESET does.
 
     \b
-      curate evaluate searchad --truth searchad_annotations_val.json --results predictions_val.json
-      curate evaluate revisitop --truth oxford --results ranks.npy --variant strict --details
+      curate evaluate searchad --truth searchad_annotations_val.json --results predictions.json --variant upstream
+      curate evaluate revisitop --truth oxford --results ranks.npy --details
       curate evaluate ilias --truth image_ids --results a.parquet --against b.parquet --html ilias.html
 
     \b

@@ -192,7 +192,7 @@ def _evaluate(place: Place) -> Outcome:
     outcome = evaluate.look_behind("soir", truth, results, variant="strict", details=True)
     page = evaluation.draw_page(outcome, truth, results, dataset, roots=place.roots)
     (place.folder / "evaluation.html").write_text(page, "utf-8")
-    arguments = "evaluate soir --truth benchmark --results ../baseline.json --variant strict --html evaluation.html"
+    arguments = "evaluate soir --truth benchmark --results ../baseline.json --html evaluation.html"
     value = outcome.scores.values["mAP"]
     return Outcome({"queries": len(outcome.scores.queries.query), "% mAP": round(100 * (value or 0))}, arguments)
 

@@ -25,7 +25,7 @@ def case(shared: Path) -> tuple[Path, Path]:
 
 
 def test_the_table_names_preset_variant_and_fingerprint(case: tuple[Path, Path], curate: Curate) -> None:
-    done = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1])
+    done = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "--variant", "upstream")
     lines = done.stdout.splitlines()
     assert lines[0] == "searchad (upstream), truth searchad_annotations_val, 90 queries"
     assert lines[1].startswith("truth d239f5a4651e3852, results predictions_val.json")
@@ -45,6 +45,7 @@ def test_the_table_names_preset_variant_and_fingerprint(case: tuple[Path, Path],
 def test_json_csv_and_report_say_the_same(case: tuple[Path, Path], curate: Curate, tmp_path: Path) -> None:
     files = ("--csv", "q.csv", "--report", "r.json", "--details")
     done = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "--json", *files)
+    assert json.loads(done.stdout)["scores"]["variant"] == "strict"
     outcome = msgspec.json.decode(done.stdout, type=Evaluation)
     assert (tmp_path / "r.json").read_text() == done.stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "q.csv").read_text())))
