@@ -77,6 +77,7 @@ Q01 E query image stands in the gallery
 Q02 E query without positive
 Q03 E image in two splits
 Q04 E counts differ from the declared ones
+Q10 W hidden truth that public labels imply
 A01 E pickle asks for a forbidden global
 A02 E entry malformed
 A03 E parallel lists differ in length

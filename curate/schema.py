@@ -1,8 +1,8 @@
 """The JSON Schemas in ``schemas/``, generated from the types: run ``python -m curate.schema`` after a type changed.
 
 There is one for every JSON that leaves the house: ``dataset.json``, a line of ``problems.jsonl``, the report of
-``verify``, ``relabel`` and ``evaluate``,
-what ``info`` and ``sources`` print with ``--json``; and one for a row of each table.
+``verify``, ``relabel`` and ``evaluate``, a submission, what ``info`` and ``sources`` print with ``--json``; and one for
+a row of each table.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from curate.evaluate.report import Evaluation
+from curate.evaluate.submission import Submission
 from curate.model import TABLES, Finding, Source
 from curate.store import Manifest
 from curate.summary import Summary
@@ -33,6 +34,7 @@ def generate() -> dict[str, dict[str, Any]]:
         "info": Summary,
         "relabel": Relabelled,
         "source": Source,
+        "submission": Submission,
         "verify": Report,
     }
     types |= {spec.record.__name__.lower(): spec.record for spec in TABLES.values()}

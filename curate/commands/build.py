@@ -1,4 +1,4 @@
-"""``curate build``: subsets and query/gallery splits."""
+"""``curate build``: subsets, query/gallery splits and hidden tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from curate.errors import UsageError
 if TYPE_CHECKING:
     from curate.dataset import Dataset
 
+_SHOWN = 20  # findings that are listed
+
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what each step would leave, and write nothing.")
 
 
 @click.group("build")
 def command() -> None:
-    """Make a dataset out of another: subsets, and query/gallery splits."""
+    """Make a dataset out of another: subsets, query/gallery splits, hidden tests."""
 
 
 @command.command("subset")
@@ -133,6 +135,83 @@ def query_gallery(
     from curate.build.split import build_split
 
     finish(build_split(read, **options), as_json=as_json, quiet=quiet)
+
+
+@command.command("hidden")
+@dataset_argument
+@output_options("what is published", required=False)
+@click.option("--key", type=click.Path(path_type=Path), help="Where to write the key: the labels that are withheld.")
+@click.option("--split", "splits", multiple=True, metavar="SPLIT", required=True, help="Hide the labels of this split.")
+@click.option(
+    "--seed", default="0", show_default=True, metavar="TEXT", help="What the numbers of images in submissions hang on."
+)
+@click.option(
+    "--private", multiple=True, metavar="SOURCE", help="A source whose own labels of these images nobody has."
+)
+@click.option("--exclude-implied", is_flag=True, help="Leave out images with truth that public labels imply.")
+@dry_run_option
+@report_options
+def hidden(
+    dataset: Path,
+    output: Path | None,
+    key: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Withhold the labels of a split of the dataset DS, and keep them in a key.
+
+    \b
+      curate build hidden benchmark --split test -o public --key key
+      curate evaluate submit --truth public --results run.json --team Us --model Ours --search-mode vision -o sent.json
+      curate evaluate searchad --truth key --results sent.json
+
+    What is published is the same whatever the hidden labels are; nothing of it refers to the key. What queries and
+    support sets show of hidden images stays. Frames of public sources can be recovered, and so the labels that their
+    sources publish: how much of the hidden truth these imply is said for each class (Q10). Labels of a source's own are
+    taken to be public, unless the source is --private.
+    """
+    from curate import store
+
+    if not dry_run and (output is None or key is None):
+        raise UsageError("--key" if output else "--output", "is missing", "expected -o and --key, or --dry-run")
+    for path, other in ((output, key), (key, output)):
+        if path is None or other is None:
+            continue
+        if path.resolve() == other.resolve() or path.resolve() in other.resolve().parents:
+            raise UsageError(
+                other, f"is the output, or lies in {path}", hint="keep the key away from what is published"
+            )
+        store.ready_to_write(path, overwrite=overwrite, inputs=[dataset])
+    from curate.build.hidden import build_hidden
+
+    made = build_hidden(store.read(dataset), **options)
+    written = {}
+    if output is not None and key is not None and not dry_run:
+        # The key first: what is public without a key can be scored by nobody.
+        written = {
+            name: store.write(part, path, overwrite=overwrite).fingerprint
+            for name, part, path in (("key", made.key, key), ("public", made.public, output))
+        }
+    steps = made.key.info.command.steps if made.key.info.command else ()
+    result = {
+        "output": str(output) if written else None,
+        "key": str(key) if written else None,
+        "fingerprint": written.get("public"),
+        "key_fingerprint": written.get("key"),
+        "steps": steps,
+        "shares": [share._asdict() for share in made.shares],
+        "findings": made.key.problems,
+    }
+    lines = [f"{step.what}: {_counts(step.counts)}" for step in steps]
+    lines += [f"{one.severity} {one.code} {one.where}: {one.message}" for one in made.key.problems[:_SHOWN]]
+    if len(made.key.problems) > _SHOWN:
+        lines.append(f"{len(made.key.problems) - _SHOWN:,} more findings lie with the key")
+    for name, path, part in (("public", output, made.public), ("key", key, made.key)):
+        lines.append(f"{path if written else f'nothing written; the {name} part would be'}: {_counts(part.counts())}")
+    show_result(result, "\n".join(lines), as_json=as_json, quiet=quiet)
 
 
 def _ready(path: Path, output: Path | None, *, overwrite: bool, dry_run: bool) -> tuple[Dataset, Any]:

@@ -1,9 +1,9 @@
-"""``curate evaluate``: score ranked lists by a benchmark's own metric."""
+"""``curate evaluate``: score ranked lists by a benchmark's own metric, or pack them for a hidden test."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,18 @@ PRESETS = ("searchad", "ilias", "soir", "revisitop", "instre", "permir", "pixel_
 _WORST = 10
 
 
-@click.command("evaluate")
+class _WithSubmit(click.Command):
+    """``evaluate PRESET``, and ``evaluate submit`` beside the presets."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["submit"]:
+            return submit.make_context(f"{info_name} submit", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("evaluate", cls=_WithSubmit)
 @click.argument("preset", type=click.Choice(PRESETS), metavar="PRESET")
 @click.option(
     "--truth",
@@ -103,6 +114,9 @@ def command(
     item, score or rank), npy and npz of ranks or similarities, and the two pickles that benchmarks publish, read
     without running them. What is wrong with them, and what that does to the score, is said before the notes. Every
     output names preset, variant and the fingerprint of the truth.
+
+    \b
+    'curate evaluate submit' packs results for a hidden test; what it writes is scored with the test's key.
     """
     from curate import evaluate
     from curate.atomic import atomic_file
@@ -145,3 +159,95 @@ def _dataset(path: Path) -> Dataset | None:
     from curate import store
 
     return store.read(path) if store.is_dataset(path) else None
+
+
+@click.command("submit")
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="PATH",
+    help="The hidden test: a dataset of 'curate build hidden', or SearchAD's folder or test mapping.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="The ranked lists; given several times, parts of one run.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write submission.json.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--team", required=True, help="Name of the team.")
+@click.option("--model", required=True, help="Name of the model.")
+@click.option("--about", default="none", show_default=True, help="Paper, code or affiliation.")
+@click.option(
+    "--search-mode",
+    type=click.Choice(["language", "vision", "multimodal"]),
+    required=True,
+    help="What the queries were: texts, pictures or both.",
+)
+@click.option("--uses-train", is_flag=True, help="The benchmark's train split was used.")
+@click.option("--own-queries", is_flag=True, help="Queries other than the benchmark's default ones were used.")
+@click.option("--force", is_flag=True, help="Pack the lists although something is wrong with them.")
+@report_options
+def submit(
+    truth: Path,
+    results: tuple[Path, ...],
+    output: Path,
+    overwrite: bool,
+    team: str,
+    model: str,
+    about: str,
+    search_mode: str,
+    uses_train: bool,
+    own_queries: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check ranked lists for a hidden test and pack them, in SearchAD's form.
+
+    \b
+      curate evaluate submit --truth searchad --results predictions_test.json --team Us --model Ours \\
+          --search-mode language -o submission.json
+      curate evaluate searchad --truth key --results submission.json     # the organisers, who have the key
+
+    Results are those that 'curate evaluate' takes. Queries without results, images of another split, repeated images
+    and lists that are cut short cost score, and are refused unless --force is given.
+    """
+    from curate import evaluate
+    from curate.atomic import atomic_file
+    from curate.errors import SourceError
+    from curate.evaluate import submission
+
+    check_new_file(output, overwrite, truth, *results)
+    sender = submission.metadata(
+        team=team,
+        model=model,
+        about=about,
+        search_mode=search_mode.capitalize(),
+        uses_train=uses_train,
+        own_queries=own_queries,
+    )
+    form = submission.read_form(_dataset(truth) or truth)
+    packed, found = submission.pack(form, evaluate.read_results(list(results), form), sender)
+    lines = [SourceError(one.where, f"{one.message} ({one.code})", hint=one.hint or "") for one in found]
+    fatal = [line for line, one in zip(lines, found, strict=True) if one.severity == "error" or not force]
+    if fatal:
+        hint = fatal[0].hint or ("" if force else "repair the lists, or pack them as they are with --force")
+        raise SourceError(fatal[0].where, fatal[0].found, hint=hint, also=fatal[1:])
+    with atomic_file(output, overwrite=overwrite) as stream:
+        stream.write(submission.text(packed))
+    listed = sum(map(len, packed.predictions.values()))
+    summary = {
+        "output": str(output),
+        "metadata": packed.metadata,
+        "queries": len(packed.predictions),
+        "items": listed,
+        "findings": found,
+    }
+    said = [f"{one.severity} {one.code} {one.message}" for one in found]
+    said.append(f"{output}: {len(packed.predictions):,} queries, {listed:,} items")
+    show_result(summary, "\n".join(said), as_json=as_json, quiet=quiet)

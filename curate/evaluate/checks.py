@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.evaluate.ranking import NEGATIVE, Ranking, Results, Truth
+from curate.evaluate.ranking import NEGATIVE, Ranking, Results, Truth, place_items
 from curate.model import Finding, finding
 
 _NAMED = 3  # examples in a message
@@ -24,9 +24,15 @@ def check(
     if not truth.queries or not truth.positives().any():
         message = f"the truth has {len(truth.queries)} queries and no positive; no metric is defined"
         return [finding("E10", truth.name, message, severity="error", hint="is it a hidden test? name the key")]
-    found = [*results.findings, *_empty_queries(truth), *_queries(truth, ranking, results, strict)]
-    found += [*_items(truth, ranking, results), *_lists(truth, ranking, results, strict, k)]
-    return found
+    return [*_empty_queries(truth), *check_lists(truth, ranking, results, strict=strict, k=k)]
+
+
+def check_lists(
+    truth: Truth, ranking: Ranking, results: Results, *, strict: bool = True, k: int | None = None
+) -> list[Finding]:
+    """The faults that are to be seen without knowing what answers a query: :func:`check` of a hidden test."""
+    found = [*results.findings, *_queries(truth, ranking, results, strict)]
+    return [*found, *_items(truth, ranking, results), *_lists(truth, ranking, results, strict, k)]
 
 
 def _empty_queries(truth: Truth) -> list[Finding]:
@@ -64,10 +70,7 @@ def _items(truth: Truth, ranking: Ranking, results: Results) -> list[Finding]:
     there = np.zeros(int(ranking.item.max()) + 1, bool)
     there[ranking.item] = True
     listed = int(there.sum())
-    known = pc.is_in(results.items, value_set=truth.items)
-    if truth.other_names is not None:
-        known = pc.or_(known, pc.is_in(results.items, value_set=truth.other_names))
-    strangers = results.items.filter(pc.invert(known))
+    strangers = results.items.filter(pa.array(place_items(results.items, truth) < 0))
     found = []
     for split, ids in truth.elsewhere.items():
         inside = pc.is_in(strangers, value_set=ids)
@@ -100,13 +103,15 @@ def _lists(truth: Truth, ranking: Ranking, results: Results, strict: bool, k: in
     if len(empty):
         named = _examples([results.queries[i] for i in empty])
         found.append(finding("E07", results.name, f"{len(empty)} lists are empty ({named}); nothing is found there"))
-    full = truth.gallery - 1 if truth.gallery is not None and truth.own is not None else truth.gallery
-    wanted = min(k or full, full) if full is not None else k
-    short = np.flatnonzero((length < (wanted or 0)) & (length > 0))
+    wanted = np.full(len(length), k or 0)
+    if truth.gallery is not None:  # a query's own image need not be listed
+        own = 0 if truth.own is None else (truth.own[ranking.query] >= 0) & (ranking.query >= 0)
+        wanted = np.minimum(k or truth.gallery, truth.gallery - own) + np.zeros_like(length)
+    short = np.flatnonzero((length < wanted) & (length > 0) & (ranking.query >= 0))
     if len(short):
         effect = "positives below count as not found" if strict else "upstream may divide by what is listed alone"
-        message = f"{len(short)} lists have fewer than {wanted} items (from {int(length[short].min())}); {effect}"
-        found.append(finding("E07", results.name, message))
+        least = f"fewer than {int(wanted[short].max())} items (from {int(length[short].min())})"
+        found.append(finding("E07", results.name, f"{len(short)} lists have {least}; {effect}"))
     return found
 
 

@@ -47,10 +47,16 @@ class Truth(NamedTuple):
     values: Mapping[str, Floats] = {}
     elsewhere: Mapping[str, pa.Array] = {}
     other_names: pa.Array | None = None  # per item, what upstream calls it
+    numbers: pa.Array | None = None  # per item, its number in submissions as text; null: it has none
     other_queries: Sequence[str] | None = None  # per query, what upstream calls it
     judged: Callable[[Ints, Ints], Bools] | None = None  # of queries and items in parallel; None: all pairs are
     regions: Regions | None = None  # outlines of the positives
     share: Floats | None = None  # per pair, the part of its picture that the object's box takes; NaN where not known
+
+    @property
+    def names(self) -> list[pa.Array]:
+        """The ids of the items, and what else they may be called in results; in parallel."""
+        return [self.items, *(names for names in (self.other_names, self.numbers) if names is not None)]
 
     def positives(self, labels: Sequence[int] = (POSITIVE, EASY, HARD)) -> Ints:
         """Per query, how many items have one of ``labels``."""
@@ -113,7 +119,7 @@ class Ranking(NamedTuple):
 
 def match(truth: Truth, results: Results) -> Ranking:
     """Find the results' ids in the truth, by its own names or by upstream's."""
-    place = _place(results.items, truth.items, truth.other_names)
+    place = place_items(results.items, truth)
     foreign = place < 0
     place[foreign] = len(truth.items) + np.arange(foreign.sum())
     known = {name: i for i, name in reversed(list(enumerate(truth.other_queries or ())))}
@@ -139,14 +145,13 @@ def match(truth: Truth, results: Results) -> Ranking:
     return Ranking(query, results.start, item, label, results.score, repeated)
 
 
-def _place(names: pa.Array, ids: pa.Array, other_names: pa.Array | None) -> Ints:
-    def within(values: pa.Array) -> Ints:
-        found: Ints = pc.fill_null(pc.index_in(names, value_set=values), -1).to_numpy(zero_copy_only=False)
-        return found.astype(np.int64)
-
-    place = within(ids)
-    if other_names is not None and (place < 0).any():
-        place = np.where(place < 0, within(other_names), place)
+def place_items(names: pa.Array, truth: Truth) -> Ints:
+    """Where each of ``names`` stands among the truth's items, by any of their names; -1: nowhere."""
+    place = np.full(len(names), -1, np.int64)
+    for values in truth.names:
+        if (place < 0).any():
+            found = pc.fill_null(pc.index_in(names, value_set=values, skip_nulls=True), -1)
+            place = np.where(place < 0, found.to_numpy(zero_copy_only=False).astype(np.int64), place)
     return place
 
 
@@ -229,7 +234,7 @@ def find_hits(
     are cut there, and with ``grouped`` ties the hits know where their tie ends within the cut; scores must descend.
     """
     # Few entries are of any interest: time goes with these, and not with the length of the lists.
-    marked = np.flatnonzero(ranking.label)
+    marked = np.flatnonzero(ranking.label != 0)
     labels = ranking.label[marked]
     hits = marked[roles.table(roles.positive)[labels]]
     gone = [marked[roles.table(roles.ignored)[labels]], *_own_entries(truth, ranking)]

@@ -17,6 +17,8 @@ from curate.evaluate.ranking import LABELS, NEGATIVE, Bools, Floats, Ints, Regio
 
 # Sources whose own names for images and queries differ from the dataset's ids by more than the source's name.
 _UPSTREAM = {"searchad": "path"}
+# Whose attributes have the number of an image in submissions; the first counts.
+_NUMBERED = ("hidden", "searchad")
 
 
 def truth_of(dataset: Dataset, *, name: str | None = None) -> Truth:
@@ -59,6 +61,7 @@ def truth_of(dataset: Dataset, *, name: str | None = None) -> Truth:
         values=_values(attributes),
         elsewhere=_elsewhere(dataset, items),
         other_names=_other_names(items, attributes),
+        numbers=_numbers(attributes),
         other_queries=_other_queries(query_ids, queries),
         judged=_judged(dataset, asked, row, pairs),
         regions=_regions(dataset, pairs),
@@ -119,6 +122,50 @@ def _other_names(items: pa.Array, attributes: pa.ChunkedArray) -> pa.Array:
         if isinstance(about, dict) and isinstance(about.get(_UPSTREAM["searchad"]), str):
             texts[row] = about[_UPSTREAM["searchad"]]
     return pa.array(texts, pa.string())
+
+
+def _numbers(attributes: pa.Array | pa.ChunkedArray) -> pa.Array | None:
+    """The number that each image of a hidden test has in submissions, as text; None where no image has one."""
+    numbered = pc.fill_null(pc.match_substring(attributes, '"test_id"'), False)
+    if not pc.any(numbered).as_py():
+        return None
+    found: list[str | None] = [None] * len(attributes)
+    for row in np.flatnonzero(flags(numbered)):
+        about: Any = json.loads(attributes[int(row)].as_py())
+        number = next((about[key]["test_id"] for key in _NUMBERED if "test_id" in (about.get(key) or {})), None)
+        found[row] = None if number is None else str(number)
+    return pa.array(found, pa.string())
+
+
+def form_of(dataset: Dataset) -> Truth:
+    """What a submission to a hidden test may name: its queries, and the images that have a number. No pairs.
+
+    Raises:
+        SchemaError: the dataset has no queries, or no image with a number.
+    """
+    queries, images = dataset.table("queries"), dataset.table("images")
+    numbers = _numbers(images["attributes"])
+    if not queries.num_rows or numbers is None:
+        found = "has no queries" if not queries.num_rows else "has no image with a number for submissions"
+        raise SchemaError(dataset.info.name, found, "expected a hidden test", "make one with 'curate build hidden'")
+    there = pc.is_valid(numbers)
+    items, attributes = whole(images["id"]).filter(there), images["attributes"].filter(there)
+    none, query_ids = np.zeros(0, np.int64), tuple(queries["id"].to_pylist())
+    return Truth(
+        dataset.info.name,
+        query_ids,
+        items,
+        none,
+        none,
+        none.astype(np.int8),
+        gallery=len(items),
+        closed=True,
+        own=positions(queries["image_id"], items),
+        elsewhere=_elsewhere(dataset, items),
+        other_names=_other_names(items, attributes),
+        numbers=numbers.filter(there),
+        other_queries=_other_queries(query_ids, queries),
+    )
 
 
 def _other_queries(ids: tuple[str, ...], queries: pa.Table) -> list[str]:

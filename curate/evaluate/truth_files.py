@@ -95,8 +95,44 @@ def searchad_truth(path: Path) -> Truth:
     truth = make_truth(
         path.stem, labels, list(images), pairs[:, 0], pairs[:, 1], np.where(pairs[:, 2] == 1, POSITIVE, IGNORE)
     )
+    numbers = {name: number for number, name in _test_images(path.parent).items()}
     return truth._replace(
-        gallery=len(images), closed=True, about=_of_classes(labels), elsewhere=_other_splits(path, images)
+        gallery=len(images),
+        closed=True,
+        about=_of_classes(labels),
+        elsewhere=_other_splits(path, images),
+        numbers=pa.array([numbers.get(name) for name in images], pa.string()) if numbers else None,
+    )
+
+
+def _test_images(folder: Path) -> dict[str, str]:
+    """Paths of SearchAD's test images by their numbers; none where the file is not there."""
+    mapping = folder / _SEARCHAD[1]
+    return _decoded(mapping, _NAMES, "expected {number: path}") if mapping.exists() else {}
+
+
+def searchad_form(path: Path) -> Truth:
+    """What a submission to SearchAD's test may name: the 90 classes and the images of its mapping. No pairs.
+
+    ``path`` is ``searchad_test_mapping_id_to_imagepath.json``, or the folder of it.
+
+    Raises:
+        SourceError: there is no such file, it is of another form, or it gives an image two numbers.
+    """
+    file = path / _SEARCHAD[1] if path.is_dir() else path
+    names: dict[str, str] = _decoded(file, _NAMES, "expected {number: path}")
+    odd = next((number for number in names if not (number.isascii() and number.isdecimal())), None)
+    if odd is not None or len(set(names.values())) < len(names):
+        found = "gives an image two numbers" if odd is None else f"numbers an image {printable(odd)!r}"
+        raise SourceError(file, found, "expected a whole number for each image")
+    labels, none = searchad_labels(), np.zeros(0, np.int64)
+    form = make_truth(path.stem, labels, list(names.values()), none, none, none)
+    elsewhere = _other_splits(file, {})
+    return form._replace(
+        gallery=len(names),
+        closed=True,
+        numbers=pa.array(names, pa.string()),
+        elsewhere={split: ids for split, ids in elsewhere.items() if split != "test"},
     )
 
 
@@ -137,10 +173,8 @@ def _other_splits(path: Path, images: dict[str, Any]) -> dict[str, pa.Array]:
         if other.name != path.name and other.exists():
             names = list(_decoded(other, msgspec.json.Decoder(dict[str, msgspec.Raw]), "expected {path: boxes}"))
             found[split] = pa.array([name for name in names if name not in images], pa.string())
-    test = path.with_name(_SEARCHAD[1])
-    if test.exists():
-        found["test"] = pa.array(_decoded(test, _NAMES, "expected {id: path}").values(), pa.string())
-    return found
+    test = [name for name in _test_images(path.parent).values() if name not in images]
+    return found | ({"test": pa.array(test, pa.string())} if test else {})
 
 
 # revisited Oxford and Paris

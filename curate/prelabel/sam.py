@@ -69,7 +69,7 @@ class Sam:
         if not len(prompts):
             return  # an image without boxes costs no embedding
         with torch.inference_mode():
-            self.predictor.set_image(np.ascontiguousarray(picture))
+            self.predictor.set_image(np.ascontiguousarray(self._not_too_thin(picture)))
             begin, chunk = 0, self.chunk
             while begin < len(prompts):
                 try:
@@ -81,9 +81,18 @@ class Sam:
                     chunk = max(1, chunk // 2)
                     torch.cuda.empty_cache()
                     continue
-                yield from found
+                for mask in found:
+                    yield mask._replace(pixels=mask.pixels[: picture.shape[0], : picture.shape[1]])
                 begin += chunk
         self.predictor.reset_image()
+
+    def _not_too_thin(self, picture: Picture) -> Picture:
+        """The picture, black below or beside it where the model's input would have no row or column for it."""
+        height, width = picture.shape[:2]
+        least = -(-max(height, width) // self.loaded.model.image_encoder.img_size)
+        if min(height, width) >= least:
+            return picture
+        return np.pad(picture, ((0, max(0, least - height)), (0, max(0, least - width)), (0, 0)))
 
     def _decode(self, prompts: Prompts, begin: int, end: int) -> list[Mask]:
         import torch

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from curate.dataset import positions
 from curate.model import Finding, finding
-from curate.relevance import overview
+from curate.relevance import overview, targets
 from curate.verify.subject import Mask, Subject
 
 
@@ -55,16 +55,25 @@ def query_copy_in_gallery(subject: Subject) -> Iterator[Finding]:
 
 
 def without_positive(subject: Subject) -> Iterator[Finding]:
-    """Q02: a query that no image of the gallery answers."""
+    """Q02: a query that no image of the gallery answers; where labels of its class are withheld, that is no error."""
     if subject.dataset is None or not subject.table("queries").num_rows:
         return
     found = overview(subject.dataset)
+    withheld = set(
+        subject.column("coverage", "category")
+        .filter(pc.equal(subject.column("coverage", "state"), "withheld"))
+        .to_pylist()
+    )
+    category = targets(subject.dataset)["category"].to_pylist()
     bare = pc.indices_nonzero(pc.equal(found["positive"], 0)).to_pylist()
     for row in bare:
         query = found["query_id"][row].as_py()
-        others = f"{found['ignored'][row].as_py()} ignored, {found['unjudged'][row].as_py()} unjudged"
-        text = f"query {query} has no positive in the gallery ({others}); expected at least one"
-        yield finding("Q02", f"queries, row {query}", text, item=query)
+        unjudged = found["unjudged"][row].as_py()
+        others = f"{found['ignored'][row].as_py()} ignored, {unjudged} unjudged"
+        hidden = unjudged > 0 and bool(withheld & {"*", category[row]})
+        expected = "labels are withheld" if hidden else "expected at least one"
+        text = f"query {query} has no positive in the gallery ({others}); {expected}"
+        yield finding("Q02", f"queries, row {query}", text, item=query, severity="info" if hidden else None)
 
 
 def distractor_with_instance(subject: Subject) -> Iterator[Finding]:

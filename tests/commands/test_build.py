@@ -188,3 +188,56 @@ def test_frames_can_still_be_had_in_a_command(here: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True)
     assert done.stdout == "6 50.0\n"
+
+
+@pytest.fixture
+def with_test(here: Path) -> Path:
+    records = [
+        Image(id="s/t", source="s", split="test", width=9, height=9),
+        Annotation(id="s/t#0", image_id="s/t", category="bus", x=0, y=0, w=5, h=5, origin="human:ann"),
+        Annotation(id="s/t#1", image_id="s/t", category="car", x=0, y=0, w=5, h=5),
+    ]
+    store.write(dataset("two", *records), here / "two")
+    return here
+
+
+def test_a_hidden_test_and_its_key(with_test: Path, curate: Run) -> None:
+    arguments = ("build", "hidden", "two", "--split", "test", "-o", "public", "--key", "key")
+    dry = curate(*arguments, "--dry-run")
+    assert "nothing written; the public part would be: 4 images, 6 annotations" in dry.stdout
+    assert not (with_test / "public").exists() and not (with_test / "key").exists()
+    done = curate(*arguments)
+    assert done.stdout.splitlines() == [
+        "hidden: 1 images, 2 truth of targets, 0 left out",
+        "implied by public labels: 1 truth",
+        "warning Q10 category car: public labels imply 1 of its 1 images, 100%",
+        "public: 4 images, 6 annotations, 2 categories, 2 coverage, 1 members",
+        "key: 1 images, 2 annotations, 2 categories, 1 coverage, 1 members",
+    ]
+    assert "s/t#0" not in store.read(with_test / "public").table("annotations")["id"].to_pylist()
+    again = json.loads(curate(*arguments, "--overwrite", "--json").stdout)
+    assert again["fingerprint"] == store.read(with_test / "public").fingerprint()
+    assert again["key_fingerprint"] == store.read(with_test / "key").fingerprint()
+    assert again["shares"][1] == {"target": "car", "images": 1, "implied": 1}
+    # No byte of what is published says where the key is, or what it is.
+    for path in (with_test / "public").iterdir():
+        assert again["key_fingerprint"].encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-o", "public"), "--key: is missing"),
+        (("--key", "key"), "--output: is missing"),
+        (("-o", "public", "--key", "public/key"), "public/key: is the output, or lies in public"),
+        (("-o", "key/public", "--key", "key"), "key/public: is the output, or lies in key"),
+        (("-o", "same", "--key", "same"), "same: is the output"),
+        (("-o", "public", "--key", "one"), "one: already exists"),
+        (("-o", "public", "--key", "key", "--split", "dev"), "--split: no image is of split 'dev'"),
+    ],
+)
+def test_a_hidden_test_that_is_refused(with_test: Path, curate: Run, arguments: tuple[str, ...], said: str) -> None:
+    before = sorted(path.name for path in with_test.iterdir())
+    done = curate("build", "hidden", "two", "--split", "test", *arguments, code=2)
+    assert said in done.stderr
+    assert sorted(path.name for path in with_test.iterdir()) == before

@@ -107,3 +107,31 @@ def test_what_is_refused(
 
 def test_an_unknown_preset(curate: Curate) -> None:
     assert "pixel_retrieval" in curate("evaluate", "coco", "--truth", "a", "--results", "b", code=2).stderr
+
+
+SENDER = ("--team", " Team X ", "--model", "ModelY", "--search-mode", "language")
+
+
+def test_submit_writes_what_the_devkit_writes(shared: Path, curate: Curate, tmp_path: Path) -> None:
+    case = shared / "golden" / "searchad" / "case_basic"
+    run = ("evaluate", "submit", "--truth", case / "input", "--results", case / "predictions_test.json", *SENDER)
+    done = curate(*run, "-o", "submission.json", "--json")
+    assert (tmp_path / "submission.json").read_bytes() == (case / "expected" / "submission.json").read_bytes()
+    summary = json.loads(done.stdout)
+    assert (summary["queries"], summary["items"], summary["findings"]) == (90, 90 * 18, [])
+    assert "already exists" in curate(*run, "-o", "submission.json", code=2).stderr
+    assert curate(*run, "-o", "submission.json", "--overwrite").stdout == "submission.json: 90 queries, 1,620 items\n"
+
+
+def test_submit_refuses_what_costs_score(shared: Path, curate: Curate, tmp_path: Path) -> None:
+    case = shared / "golden" / "searchad" / "case_basic"
+    lists = json.loads((case / "predictions_test.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({label: paths[:9] for label, paths in list(lists.items())[:80]}))
+    run = ("evaluate", "submit", "--truth", case / "input", "--results", "run.json", *SENDER, "-o", "s.json")
+    refused = curate(*run, code=1).stderr.splitlines()
+    assert refused[0].startswith("curate: run.json: 10 queries have no results (")
+    assert "--force" in refused[0]
+    assert refused[1].startswith("curate: run.json: 80 lists have fewer than 18 items (from 9)")
+    assert not (tmp_path / "s.json").exists()
+    assert curate(*run, "--force").stdout.endswith("s.json: 80 queries, 720 items\n")
+    assert "'--team'" in curate("evaluate", "submit", "--truth", "a", "--results", "b", "-o", "c", code=2).stderr

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from curate.model import Annotation, Image, Judgement, Member, Query, Record
+from curate.model import Annotation, Category, Coverage, Image, Judgement, Member, Query, Record
 from curate.verify import Report
 
 Check = Callable[..., Report]
@@ -45,6 +45,15 @@ def test_a_judgement_makes_a_positive(check: Check, records: list[Record]) -> No
     for label, expected in (("hard", []), ("junk", [("Q02", "q2")]), ("negative", [("Q02", "q2")])):
         judged = Judgement(query_id="q2", image_id="toy/g2", label=label)  # type: ignore[arg-type]
         assert found(check([*records, bare, judged])) == expected
+
+
+def test_of_withheld_labels_no_positive_is_expected(check: Check, records: list[Record]) -> None:
+    bare = Query(id="q2", kind="text", text="a saucer", category="saucer")
+    saucer = Category(name="saucer")
+    for category, severity in (("*", "info"), ("saucer", "info"), ("cup", "error")):
+        withheld = Coverage(scope="toy/g2", category=category, state="withheld")
+        (one,) = check([*records, bare, saucer, withheld]).findings
+        assert (one.code, one.item, one.severity) == ("Q02", "q2", severity)
 
 
 def test_proposals_make_no_positive(check: Check, records: list[Record]) -> None:

@@ -88,7 +88,7 @@ def _by_value(truth: Truth, ranking: Ranking, name: str, limits: tuple[float, ..
     if name not in truth.values:
         return {}
     values = truth.values[name]
-    marked = np.flatnonzero(ranking.label)
+    marked = np.flatnonzero(ranking.label != 0)
     found = {}
     for low, high in pairwise(limits):
         within = (values >= low) & (values < high)

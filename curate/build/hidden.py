@@ -1,0 +1,276 @@
+"""A hidden test: a dataset whose test labels are withheld, and its key, which the organisers keep.
+
+* The public dataset knows nothing of the hidden labels: it is the same, to the byte, whatever they are. Annotations and
+  judgements of hidden images are gone, coverage calls them ``withheld``, and what might tell of them elsewhere goes
+  too: instances that nothing public names, words that only stood in hidden rows, counts, findings, attributes of the
+  images, and the lineage. Only what queries and support sets show stays.
+* The key has the hidden images with their labels, and the queries. Nothing of the public dataset refers to it.
+* Every hidden image has a number, the ``test_id`` in ``attributes.hidden`` of both: submissions name images by it
+  (``curate evaluate submit``). Numbers are given in the order of SHA-256 of seed and id, which says nothing of labels.
+
+Frames of public sources can be recovered, by their names or their pixels, and with them the labels that their source
+publishes. So the key tells for each target how much of its truth public labels already imply; images with such truth
+can be left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate import relevance
+from curate.dataset import Dataset, flags, json_text, plain, positions, whole
+from curate.errors import SchemaError, UsageError
+from curate.model import Command, Finding, Info, RelevanceRule, Step, finding
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+VERB = "build hidden"
+_SEARCHED = ("gallery", "distractor")
+
+
+class Share(NamedTuple):
+    """How much of the hidden truth of a target public labels imply."""
+
+    target: str
+    images: int
+    implied: int
+
+
+class Hidden(NamedTuple):
+    """What is published, what is kept, and what the public could know of it."""
+
+    public: Dataset
+    key: Dataset
+    shares: list[Share]
+
+
+def build_hidden(
+    dataset: Dataset,
+    *,
+    splits: Sequence[str],
+    seed: str = "0",
+    private: Sequence[str] = (),
+    exclude_implied: bool = False,
+) -> Hidden:
+    """Withhold the labels of the images of ``splits``.
+
+    Args:
+        splits: the ``split`` of this dataset, or where that is null the ``source_split``.
+        seed: what the order of the numbers depends on.
+        private: sources whose own labels were never published; labels of all others are taken to be public where they
+            are the source's own (origin source), and so is what was refined from them.
+        exclude_implied: leave out hidden images with truth that public labels imply.
+
+    Raises:
+        UsageError: no image is of one of ``splits``, or no source has one of the names in ``private``.
+        SchemaError: the images of ``splits`` have no labels, or none is left.
+    """
+    ids = dataset.table("images")["id"]
+    hidden = _of_splits(dataset, splits)
+    unknown = sorted(set(private) - set(pc.unique(plain(dataset.table("images")["source"])).to_pylist()))
+    if unknown:
+        raise UsageError("--private", f"no image is of source {unknown[0]!r}")
+    asked = _named_by_queries(dataset)
+    pairs = _truth(dataset, hidden, private)
+    left_out = np.zeros(len(ids), bool)
+    if exclude_implied:
+        left_out[pairs["image"].to_numpy()[flags(pairs["implied"])]] = True
+        left_out &= ~asked
+        hidden &= ~left_out
+        pairs = pairs.filter(pa.array(hidden[pairs["image"].to_numpy()]))
+    judged = flags(_is_in(dataset.table("judgements")["image_id"], ids.filter(pa.array(hidden))))
+    if not pairs.num_rows and not judged.any():
+        found = f"its {int(hidden.sum())} images show no {_rule(dataset).target} that is truth"
+        hint = "all of it is implied by public labels" if left_out.any() else "were its labels withheld before?"
+        raise SchemaError(f"split {', '.join(splits)}", found, "expected labels to withhold", hint)
+    benchmark = _with_gallery(dataset, ids.filter(pa.array(hidden & ~asked)))
+    whole_set = benchmark.select_images(ids.filter(pa.array(~left_out)))
+    attributes = _attributes(dataset, hidden, seed)
+    shares = _shares(pairs)
+    options = {"split": sorted(splits), "seed": seed, "private": sorted(private), "exclude-implied": exclude_implied}
+    counts = {"images": int(hidden.sum()), "truth of targets": pairs.num_rows, "left out": int(left_out.sum())}
+    implied = int(flags(pairs["implied"]).sum())
+    steps = (Step(what="hidden", counts=counts), Step(what="implied by public labels", counts={"truth": implied}))
+    command = Command(verb=VERB, options={name: value for name, value in options.items() if value}, steps=steps)
+    hidden_ids = ids.filter(pa.array(hidden))
+    info = dataset.child(f"{dataset.info.name}-key", command=command)
+    key = _key(benchmark, hidden_ids, ids.filter(pa.array(asked)), attributes, info)
+    return Hidden(_public(whole_set, hidden_ids, attributes, sorted(splits)), _noted(key, shares), shares)
+
+
+def _of_splits(dataset: Dataset, splits: Sequence[str]) -> Bools:
+    images = dataset.table("images")
+    split = pc.coalesce(plain(images["split"]), plain(images["source_split"]))
+    known = sorted(pc.unique(split).drop_null().to_pylist())
+    unknown = [name for name in splits if name not in known]
+    if unknown or not splits:
+        found = f"no image is of split {unknown[0]!r}" if unknown else "is missing"
+        raise UsageError("--split", found, f"expected one of {', '.join(known) or 'none: there are no splits'}")
+    return flags(_is_in(split, pa.array(splits)))
+
+
+def _with_gallery(dataset: Dataset, hidden: pa.ChunkedArray) -> Dataset:
+    """The dataset; where no role says what is searched, hidden images are."""
+    members = dataset.table("members")
+    if flags(_is_in(members["role"], pa.array(_SEARCHED))).any():
+        return dataset
+    gallery = pa.table({"image_id": hidden, "role": pa.repeat(pa.scalar("gallery"), len(hidden))})
+    return dataset.replace(members=pa.concat_tables([_only_words_used(members), gallery]))
+
+
+def _named_by_queries(dataset: Dataset) -> Bools:
+    """The images that a query is cut from or a support set shows: they are public."""
+    named = [whole(dataset.table(name)["image_id"]) for name in ("queries", "support")]
+    return flags(_is_in(dataset.table("images")["id"], pa.concat_arrays(named)))
+
+
+def _truth(dataset: Dataset, hidden: Bools, private: Sequence[str]) -> pa.Table:
+    """The pairs of hidden ``image`` (position) and ``target`` that are truth, and whether public labels ``implied``
+    them."""
+    evidence = relevance.evidence(dataset, _rule(dataset))
+    evidence = evidence.filter(pc.and_(evidence["positive"], pa.array(hidden[evidence["image"].to_numpy()])))
+    public = _public_labels(dataset, private)[evidence["row"].to_numpy()]
+    rows = evidence.select(["image", "target"]).append_column("public", pa.array(public))
+    pairs = rows.group_by(["image", "target"], use_threads=False).aggregate([("public", "any")])
+    return pairs.rename_columns(["image", "target", "implied"])
+
+
+def _rule(dataset: Dataset) -> RelevanceRule:
+    """The dataset's rule; of a dataset that knows no instances it is about classes, whatever its target is."""
+    rule, instances = dataset.info.relevance, dataset.table("annotations")["instance"]
+    has_instances = instances.null_count < len(instances)
+    return rule if has_instances else msgspec.structs.replace(rule, target="category")
+
+
+def _public_labels(dataset: Dataset, private: Sequence[str]) -> Bools:
+    """Per annotation, whether it is its source's own, or refines one that is."""
+    annotations, images = dataset.table("annotations"), dataset.table("images")
+    source = whole(images["source"]).take(pa.array(positions(annotations["image_id"], images["id"])))
+    own = flags(pc.equal(plain(annotations["origin"]), "source")) & ~flags(
+        _is_in(source, pa.array(private, pa.string()))
+    )
+    parent = positions(annotations["parent_id"], annotations["id"])
+    while True:  # a generation at a time; what is public stays so, and parents in a circle end it too
+        more = own | np.where(parent >= 0, own[parent], False)
+        if (more == own).all():
+            return own
+        own = more
+
+
+def _shares(pairs: pa.Table) -> list[Share]:
+    counted = pairs.group_by("target", use_threads=False).aggregate([("image", "count"), ("implied", "sum")])
+    rows = zip(*(counted[name].to_pylist() for name in ("target", "image_count", "implied_sum")), strict=True)
+    return sorted(Share(*row) for row in rows)
+
+
+def _attributes(dataset: Dataset, hidden: Bools, seed: str) -> dict[str, str]:
+    """The attributes of hidden images, as JSON by id: their number, and the path that SearchAD names them by."""
+    images = dataset.table("images").filter(pa.array(hidden))
+    ids: list[str] = images["id"].to_pylist()
+    order = sorted(ids, key=lambda id: hashlib.sha256(f"{seed}\0{id}".encode("utf-8", "surrogatepass")).digest())
+    number = {id: i for i, id in enumerate(order)}
+    found = {}
+    for id, text in zip(ids, images["attributes"].to_pylist(), strict=True):
+        searchad = (json.loads(text) if text and '"searchad"' in text else {}).get("searchad") or {}
+        path = {"searchad": {"path": searchad["path"]}} if "path" in searchad else {}
+        found[id] = json_text({"hidden": {"test_id": number[id]}} | path)
+    return found
+
+
+def _with_attributes(images: pa.Table, attributes: dict[str, str]) -> pa.Table:
+    rows = zip(images["id"].to_pylist(), images["attributes"].to_pylist(), strict=True)
+    column = pa.array([attributes.get(id, old) for id, old in rows], pa.large_string())
+    return images.set_column(images.schema.get_field_index("attributes"), "attributes", column)
+
+
+# ---------------------------------------------------------------------------------------------------- what is published
+
+
+def _public(dataset: Dataset, hidden: pa.ChunkedArray, attributes: dict[str, str], splits: list[str]) -> Dataset:
+    annotations, queries, support = (dataset.table(name) for name in ("annotations", "queries", "support"))
+    shown = pa.concat_arrays([whole(table["annotation_id"]) for table in (queries, support)])
+    of_hidden = _is_in(annotations["image_id"], hidden)
+    annotations = annotations.filter(pc.or_(pc.invert(of_hidden), _is_in(annotations["id"], shown)))
+    gone = pc.invert(_is_in(annotations["parent_id"], annotations["id"]))
+    parents = pc.if_else(gone, pa.scalar(None, pa.string()), annotations["parent_id"])
+    annotations = annotations.set_column(annotations.schema.get_field_index("parent_id"), "parent_id", parents)
+    judgements = dataset.table("judgements")
+    instances = dataset.table("instances")
+    named = pa.concat_arrays([whole(table["instance"]) for table in (annotations, queries)])
+    tables = {
+        "images": _with_attributes(dataset.table("images"), attributes),
+        "annotations": annotations,
+        "judgements": judgements.filter(pc.invert(_is_in(judgements["image_id"], hidden))),
+        "instances": instances.filter(_is_in(instances["id"], named)),
+        "coverage": _withheld(dataset.table("coverage"), hidden),
+    }
+    sources = {name: msgspec.structs.replace(record, found=None) for name, record in dataset.info.sources.items()}
+    info = msgspec.structs.replace(
+        dataset.info, sources=sources, parents=(), headers={}, command=Command(verb=VERB, options={"split": splits})
+    )
+    everything = {name: dataset.table(name) for name in dataset.tables} | tables
+    return Dataset(info, {name: _only_words_used(table) for name, table in everything.items() if table.num_rows})
+
+
+def _withheld(coverage: pa.Table, hidden: pa.ChunkedArray) -> pa.Table:
+    kept = coverage.filter(pc.invert(_is_in(coverage["scope"], hidden)))
+    words = {"category": "*", "state": "withheld", "origin": VERB}
+    rows = {name: pa.repeat(pa.scalar(word), len(hidden)) for name, word in words.items()}
+    kept = pa.table({name: plain(kept[name]) for name in kept.column_names})
+    return pa.concat_tables([kept, pa.table({"scope": whole(hidden), **rows})], promote_options="default")
+
+
+def _only_words_used(table: pa.Table) -> pa.Table:
+    """Repeated words as plain text, so that those of rows that are gone do not stay in a dictionary."""
+    return pa.table({name: plain(table[name]) for name in table.column_names})
+
+
+# ------------------------------------------------------------------------------------------------------------- the key
+
+
+def _key(
+    dataset: Dataset, hidden: pa.ChunkedArray, asked: pa.ChunkedArray, attributes: dict[str, str], info: Info
+) -> Dataset:
+    """Hidden images and those of queries, with all that is known of them; only the hidden ones are searched."""
+    part = dataset.select_images(pa.concat_arrays([whole(hidden), whole(asked)]))
+    members = part.table("members")
+    searched = _is_in(members["role"], pa.array(_SEARCHED))
+    kept = pc.or_(pc.invert(searched), _is_in(members["image_id"], hidden))
+    images = _with_attributes(part.table("images"), attributes)
+    return part.replace(info=info, images=images, members=members.filter(kept))
+
+
+def _noted(key: Dataset, shares: Sequence[Share]) -> Dataset:
+    """The key with what its organisers should know."""
+    notes: list[Finding] = [
+        finding(
+            "Q10",
+            f"{_rule(key).target} {share.target}",
+            f"public labels imply {share.implied:,} of its {share.images:,} images, {share.implied / share.images:.0%}",
+            item=share.target,
+            hint="leave them out with --exclude-implied",
+        )
+        for share in shares
+        if share.implied
+    ]
+    if key.table("queries").num_rows:
+        answers = relevance.overview(key)
+        for query in answers.filter(pc.equal(answers["positive"], 0))["query_id"].to_pylist():
+            message = "no hidden image answers it"
+            notes.append(finding("Q02", f"query {query}", message, item=query, severity="warning"))
+    return key.replace(info=key.info, problems=notes)
+
+
+def _is_in(column: pa.Array | pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> Any:
+    """Where ``column`` holds one of ``values``; never where it is null."""
+    return pc.is_in(plain(column), value_set=whole(values).drop_null(), skip_nulls=True)

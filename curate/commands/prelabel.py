@@ -1,0 +1,196 @@
+"""``curate prelabel``: masks for the boxes that a dataset has, in bulk, as proposals for review."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate.commands.options import (
+    dataset_argument,
+    jobs_option,
+    output_options,
+    progress,
+    report_options,
+    root_option,
+    show_result,
+    table,
+    workers,
+)
+from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.prelabel.runner import Outcome, Task
+
+
+@click.command("prelabel")
+@dataset_argument
+@output_options("the dataset with the proposals", required=False)
+@click.option(
+    "--segmenter",
+    type=click.Choice(["sam", "grabcut", "ellipse"]),
+    required=True,
+    help="What draws the masks; there is no default.",
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights of Segment Anything.")
+@click.option(
+    "--kind",
+    type=click.Choice(["vit_b", "vit_l", "vit_h", "tiny-test"]),
+    help="What the checkpoint must be; otherwise whatever it is.",
+)
+@click.option("--device", default="cpu", show_default=True, help="As torch names it: cpu, cuda, cuda:1.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class; may be repeated.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only images of this source; may be repeated.")
+@click.option("--without-mask", is_flag=True, help="Only boxes that have no mask yet.")
+@click.option("--masks", type=click.Choice(["1", "3"]), help="Candidates per box that the model draws.")
+@click.option(
+    "--choose", type=click.Choice(["predicted", "box"]), help="Of three: the best by the model, or by the box."
+)
+@click.option("--chunk", type=click.IntRange(min=1), help="Boxes decoded at once; by device if not given.")
+@click.option(
+    "--clean",
+    type=click.FloatRange(0, 1),
+    default=0.02,
+    show_default=True,
+    metavar="SHARE",
+    help="Remove islands, fill holes below this share; 0 leaves masks as they are.",
+)
+@click.option("--shard-size", type=click.IntRange(min=1), default=500, show_default=True, help="Images per shard.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), metavar="DIR", help="Work in progress; OUTPUT.work if not given."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch per process; one if -j is above 1.")
+@click.option("--no-proof", is_flag=True, help="Skip the check that masks beat ellipses on a drawing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and open no model.")
+@root_option
+@jobs_option
+@report_options
+def command(
+    dataset: Path,
+    output: Path | None,
+    overwrite: bool,
+    segmenter: str,
+    checkpoint: Path | None,
+    kind: str | None,
+    device: str,
+    classes: tuple[str, ...],
+    sources: tuple[str, ...],
+    without_mask: bool,
+    masks: str | None,
+    choose: str | None,
+    chunk: int | None,
+    clean: float,
+    shard_size: int,
+    work: Path | None,
+    threads: int | None,
+    no_proof: bool,
+    dry_run: bool,
+    roots: dict[str, str],
+    jobs: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Draw a mask for each box of the dataset DS: a new annotation, a proposal beside the one that has the box.
+
+    \b
+      curate prelabel kitti --segmenter sam --checkpoint sam_vit_b_01ec64.pth --class Cyclist -o kitti-sam
+      curate prelabel kitti --segmenter grabcut --dry-run
+
+    sam is Segment Anything by its official code (pip install 'curate[sam]'); download the weights yourself. grabcut
+    needs no weights and does for clear objects only; ellipse is what both must beat. Nothing that was there changes.
+
+    A run that is killed goes on where it was when the same command is given again; the result is the same, to the byte.
+    An image that cannot be read is listed in problems.jsonl, the others go on, and the exit code is 1.
+    """
+    from curate import store
+    from curate.prelabel import proof, runner
+
+    if output is None and not dry_run:
+        raise UsageError("--output", "is missing", "expected -o and a folder to write, or --dry-run")
+    if output is not None:
+        store.ready_to_write(output, overwrite=overwrite, inputs=[dataset])
+    opened = store.read(dataset)
+    tasks = runner.select(opened, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
+    if dry_run or output is None:
+        show_result(_plan(tasks), _plan_text(tasks), as_json=as_json, quiet=quiet)
+        return 0
+    folder = work or output.with_name(f"{output.name}.work")
+    with progress("prelabel", quiet=quiet) as tell:
+        outcome = runner.run(
+            opened,
+            tasks,
+            folder,
+            segmenter,
+            checkpoint=checkpoint,
+            kind=kind,
+            device=device,
+            options={"masks": int(masks) if masks else None, "choose": choose, "chunk": chunk},
+            share=clean,
+            shard=shard_size,
+            jobs=workers(jobs),
+            threads=threads,
+            prove=None if no_proof or segmenter == "ellipse" else proof.prove,
+            progress=tell,
+        )
+    manifest = store.write(outcome.dataset, output, overwrite=overwrite)
+    shutil.rmtree(folder)
+    failed = [one for one in outcome.problems if one.code.startswith("I")]
+    result = {
+        "output": str(output),
+        "fingerprint": manifest.fingerprint,
+        "images": len(tasks),
+        "boxes": sum(len(task.wanted) for task in tasks),
+        "masks": outcome.masks,
+        "problems": dict(sorted(Counter(one.code for one in outcome.problems).items())),
+        "seconds": _seconds(outcome),
+    }
+    show_result(result, _text(result, outcome, len(failed)), as_json=as_json, quiet=quiet)
+    return 1 if failed else 0
+
+
+def _plan(tasks: list[Task]) -> dict[str, Any]:
+    counts = Counter(wanted.category or "" for task in tasks for wanted in task.wanted)
+    missing = sum(task.path is None or not Path(task.path).is_file() for task in tasks)
+    return {
+        "images": len(tasks),
+        "boxes": sum(counts.values()),
+        "classes": dict(sorted(counts.items())),
+        "images_without_file": missing,
+    }
+
+
+def _plan_text(tasks: list[Task]) -> str:
+    plan = _plan(tasks)
+    classes = sorted(plan["classes"].items(), key=lambda pair: (-pair[1], pair[0]))
+    lines = [table(list(classes), ("class", "boxes"))] if classes else []
+    lines.append(f"{plan['boxes']:,} boxes in {plan['images']:,} images; nothing was done")
+    if plan["images_without_file"]:
+        lines.append(f"{plan['images_without_file']:,} of the images have no file where it should be (--root)")
+    return "\n".join(lines)
+
+
+def _seconds(outcome: Outcome) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for timing in outcome.timings:
+        total.update(timing.seconds)
+    return {name: round(value, 3) for name, value in total.items()}
+
+
+def _text(result: dict[str, Any], outcome: Outcome, failed: int) -> str:
+    lines = [
+        f"{outcome.masks:,} masks for {result['boxes']:,} boxes in {result['images']:,} images -> {result['output']}"
+    ]
+    if outcome.done_before:
+        lines.append(f"{outcome.done_before:,} shards were there from an earlier run")
+    spent = ", ".join(f"{name} {value:.1f} s" for name, value in result["seconds"].items())
+    if spent:
+        lines.append(f"time: {spent}")
+    if outcome.problems:
+        codes = ", ".join(f"{code} {number:,}" for code, number in result["problems"].items())
+        lines.append(f"{len(outcome.problems):,} problems, see problems.jsonl: {codes}")
+    if failed:
+        lines.append(f"{failed:,} images could not be read")
+    return "\n".join(lines)

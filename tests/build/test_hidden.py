@@ -1,0 +1,236 @@
+"""Hidden tests: what the public part must not know, what the key holds, and what public labels imply."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate import store
+from curate.build.hidden import Share, build_hidden
+from curate.dataset import Dataset, from_records
+from curate.errors import SchemaError, UsageError
+from curate.model import (
+    Annotation,
+    Category,
+    Coverage,
+    Image,
+    Info,
+    Instance,
+    Judgement,
+    Member,
+    Query,
+    Record,
+    RelevanceRule,
+    SourceRecord,
+    Support,
+)
+from curate.model import Counts as Numbers
+from curate.relevance import gallery, relevance, unjudged
+from curate.verify import verify
+
+
+def image(key: str, split: str = "test", source: str = "s", **more: Any) -> Image:
+    return Image(id=f"{source}/{key}", source=source, source_split="all", split=split, width=100, height=100, **more)
+
+
+def box(image_id: str, number: int, category: str = "car", **more: Any) -> Annotation:
+    return Annotation(id=f"{image_id}#{number}", image_id=image_id, category=category, x=1, y=2, w=9, h=9, **more)
+
+
+HUMAN = {"origin": "human:ann"}
+FIXED: list[Record] = [
+    *(image(key, "train") for key in "ab"),
+    *(image(key) for key in "cdef"),
+    Category(name="car"),
+    Category(name="bus"),
+    Coverage(scope="s/all", category="*", state="exhaustive"),
+    box("s/a", 1),
+    box("s/b", 1, "bus"),
+    Query(id="q:car", kind="box", image_id="s/a", annotation_id="s/a#1", x=1, y=2, w=9, h=9, category="car"),
+    Query(id="t:bus", kind="text", text="a bus", category="bus"),
+    Support(query_id="t:bus", rank=0, image_id="s/b", annotation_id="s/b#1"),
+    *(Member(image_id=f"s/{key}", role="gallery") for key in "bcdef"),
+]
+TRUTH = [box("s/c", 1), box("s/c", 2, "bus", **HUMAN), box("s/d", 1, "bus", **HUMAN), box("s/e", 1, **HUMAN)]
+
+
+def dataset(*records: Record, **info: Any) -> Dataset:
+    return from_records(Info(name="d", relevance=RelevanceRule(target="category"), **info), [*FIXED, *records])
+
+
+def pairs(data: Dataset) -> set[tuple[str, str]]:
+    return {(row["query_id"], row["image_id"]) for row in relevance(data).to_pylist() if row["label"] == "positive"}
+
+
+def test_public_labels_stay_and_hidden_ones_are_in_the_key() -> None:
+    hidden = build_hidden(dataset(*TRUTH), splits=["test"])
+    assert hidden.public.table("annotations")["id"].to_pylist() == ["s/a#1", "s/b#1"]
+    assert hidden.public.table("images")["id"].to_pylist() == [f"s/{key}" for key in "abcdef"]
+    assert pairs(hidden.public) == {("t:bus", "s/b")}
+    # In the key the hidden images alone are searched; b is there because a support set shows it.
+    assert gallery(hidden.key).to_pylist() == [f"s/{key}" for key in "cdef"]
+    assert hidden.key.table("images")["id"].to_pylist() == [f"s/{key}" for key in "abcdef"]
+    assert pairs(hidden.key) == {("q:car", "s/c"), ("q:car", "s/e"), ("t:bus", "s/c"), ("t:bus", "s/d")}
+    assert hidden.key.info.parents[0].fingerprint == dataset(*TRUTH).fingerprint()
+    assert hidden.key.info.command
+    assert hidden.key.info.command.options == {"split": ["test"], "seed": "0"}
+
+
+def test_hidden_images_are_the_gallery_where_no_role_says_so() -> None:
+    data = dataset(*TRUTH)
+    bare = Dataset(data.info, {name: table for name, table in data.tables.items() if name != "members"})
+    hidden = build_hidden(bare, splits=["test"])
+    for part in (hidden.public, hidden.key):
+        assert gallery(part).to_pylist() == [f"s/{key}" for key in "cdef"]
+    assert hidden.key.info.parents[0].fingerprint == bare.fingerprint()
+
+
+def test_what_nobody_may_know_is_unjudged() -> None:
+    hidden = build_hidden(dataset(*TRUTH), splits=["test"])
+    for _, images in unjudged(hidden.public):
+        assert images.to_pylist() == [f"s/{key}" for key in "cdef"]
+    states = {(row["scope"], row["state"]) for row in hidden.public.table("coverage").to_pylist()}
+    assert states == {("s/all", "exhaustive"), *((f"s/{key}", "withheld") for key in "cdef")}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+LABELS = st.lists(
+    st.tuples(
+        st.sampled_from("cdef"),
+        st.sampled_from(["car", "bus", "secret"]),
+        st.sampled_from([None, "set/hidden"]),
+        st.sampled_from(["source", "human:ann"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(LABELS, st.sampled_from(["positive", "negative"]))
+def test_the_public_part_is_the_same_whatever_is_hidden(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[tuple[str, str, str | None, str]], judged: Any
+) -> None:
+    """To the byte: no dictionary, count, lineage or instance remembers a label. What is hidden differs in all of it."""
+    folder = tmp_path_factory.mktemp("hidden")
+
+    def written(name: str, *records: Record, found: int) -> dict[str, bytes]:
+        about = SourceRecord(title="S", found=Numbers(annotations=found))
+        data = dataset(
+            Category(name="secret"), *records, sources={"s": about}, headers={"f.json": {"boxes": found}}
+        ).replace(problems=[])
+        store.write(build_hidden(data, splits=["test"]).public, folder / name)
+        return content(folder / name)
+
+    rows = [
+        box(f"s/{key}", n, category, instance=instance, origin=origin)
+        for n, (key, category, instance, origin) in enumerate(labels)
+    ]
+    first = written(
+        "one",
+        *rows,
+        Instance(id="set/hidden", category="secret"),
+        Judgement(query_id="q:car", image_id="s/f", label=judged),
+        Coverage(scope="s/c", category="bus", state="partial"),
+        found=len(rows),
+    )
+    assert first == written("other", box("s/d", 1), found=7)
+
+
+def test_numbers_are_shuffled_by_the_seed() -> None:
+    data = dataset(*TRUTH)
+
+    def numbers(part: Dataset) -> dict[str, int]:
+        rows = part.images.set_index("id")["attributes"].dropna()
+        return {key: json.loads(text)["hidden"]["test_id"] for key, text in rows.items()}
+
+    first, again, other = (build_hidden(data, splits=["test"], seed=seed) for seed in ("x", "x", "y"))
+    assert numbers(first.public) == numbers(first.key) == numbers(again.public) != numbers(other.public)
+    assert sorted(numbers(first.public)) == [f"s/{key}" for key in "cdef"]
+    assert sorted(numbers(first.public).values()) == [0, 1, 2, 3]
+    assert "seed" not in str(first.public.info)
+
+
+def test_attributes_of_hidden_images_go_but_for_the_path_that_names_them() -> None:
+    told = image("g", attributes={"searchad": {"path": "s/g.png", "test_id": 7}, "classes": ["bus"]})
+    hidden = build_hidden(dataset(*TRUTH, told), splits=["test"])
+    assert '"classes"' not in str(hidden.public.table("images")["attributes"].to_pylist())
+    assert '"path":"s/g.png"' in hidden.public.table("images")["attributes"].to_pylist()[-1]
+
+
+def test_public_labels_that_imply_hidden_truth_are_counted() -> None:
+    """c's car is its source's own label; e's was drawn by a human, but refines one of the source's."""
+    refined = [box("s/e", 7, status="rejected"), box("s/f", 1, parent_id="s/e#7", **HUMAN)]
+    hidden = build_hidden(dataset(*TRUTH, *refined), splits=["test"])
+    assert hidden.shares == [Share("bus", 2, 0), Share("car", 3, 2)]
+    (note,) = hidden.key.problems
+    assert (note.code, note.severity, note.item) == ("Q10", "warning", "car")
+    assert note.message == "public labels imply 2 of its 3 images, 67%"
+    assert hidden.public.problems == ()
+    private = build_hidden(dataset(*TRUTH), splits=["test"], private=["s"])
+    assert private.shares == [Share("bus", 2, 0), Share("car", 2, 0)]
+
+
+def test_images_that_public_labels_give_away_can_be_left_out() -> None:
+    hidden = build_hidden(dataset(*TRUTH), splits=["test"], exclude_implied=True)
+    assert hidden.shares == [Share("bus", 1, 0), Share("car", 1, 0)]
+    for part in (hidden.public, hidden.key):
+        assert "s/c" not in part.table("images")["id"].to_pylist()
+    # What a support set shows is public anyway, and stays.
+    known = build_hidden(dataset(*TRUTH, Support(query_id="t:bus", rank=1, image_id="s/c")), splits=["test"])
+    assert "s/c" in known.public.table("images")["id"].to_pylist()
+
+
+def test_what_queries_show_of_hidden_images_stays() -> None:
+    query = Query(id="q2", kind="mask", image_id="s/e", annotation_id="s/e#1", category="car")
+    hidden = build_hidden(dataset(*TRUTH, query), splits=["test"])
+    assert "s/e#1" in hidden.public.table("annotations")["id"].to_pylist()
+    assert ("q2", "s/c") in pairs(hidden.key)
+
+
+def test_a_query_that_no_hidden_image_answers_is_noted() -> None:
+    hidden = build_hidden(dataset(box("s/c", 1, **HUMAN)), splits=["test"])
+    assert [(note.code, note.item) for note in hidden.key.problems] == [("Q02", "t:bus")]
+
+
+def test_judgements_are_withheld_too() -> None:
+    judged = [
+        Judgement(query_id="q:car", image_id=f"s/{key}", label="positive" if key == "c" else "hard") for key in "bcd"
+    ]
+    hidden = build_hidden(dataset(*judged), splits=["test"])
+    assert hidden.public.table("judgements")["image_id"].to_pylist() == ["s/b"]
+    assert hidden.key.table("judgements")["image_id"].to_pylist() == ["s/b", "s/c", "s/d"]
+
+
+def test_both_parts_verify() -> None:
+    hidden = build_hidden(dataset(*TRUTH), splits=["test"])
+    for part in (hidden.public, hidden.key):
+        assert [one for one in verify(part).findings if one.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"splits": ["dev"]}, r"no image is of split 'dev'; expected one of test, train"),
+        ({"splits": []}, "is missing"),
+        ({"splits": ["test"], "private": ["kitti"]}, "no image is of source 'kitti'"),
+    ],
+)
+def test_what_is_asked_must_be_there(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build_hidden(dataset(*TRUTH), **options)
+
+
+def test_without_labels_there_is_nothing_to_withhold() -> None:
+    with pytest.raises(SchemaError, match=r"its 4 images show no category that is truth.*withheld before"):
+        build_hidden(dataset(), splits=["test"])
+    with pytest.raises(SchemaError, match="all of it is implied by public labels"):
+        build_hidden(dataset(box("s/c", 1)), splits=["test"], exclude_implied=True)

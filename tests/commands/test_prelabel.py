@@ -1,0 +1,143 @@
+"""``curate prelabel``: what it prints and refuses, and that killing it again and again changes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from curate import read, store
+from curate.dataset import from_records
+from curate.demo.tiny_sam import CHECKPOINT, judge
+from curate.model import Annotation, Category, Image, Info, SourceRecord
+
+Curate = Callable[..., "subprocess.CompletedProcess[str]"]
+PICTURES = 24
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    records: list[object] = [Category(name="thing")]
+    for i, (picture, masks) in enumerate(judge.fixed_scenes(PICTURES)):
+        PilImage.fromarray(picture).save(folder / f"{i}.png")
+        records.append(Image(id=f"d/{i:02d}", source="d", file_name=f"{i}.png", width=64, height=64))
+        for k, mask in enumerate(masks):
+            x, y, right, bottom = judge.tight_box(mask).tolist()
+            box = {"x": x, "y": y, "w": right - x, "h": bottom - y}
+            records.append(Annotation(id=f"d/{i:02d}#{k}", image_id=f"d/{i:02d}", category="thing", **box))
+    info = Info(name="d", sources={"d": SourceRecord(title="Drawn")}, roots={"d": str(folder)})
+    store.write(from_records(info, records), tmp_path / "things")  # type: ignore[arg-type]
+    return tmp_path / "things"
+
+
+def test_from_boxes_to_masks(things: Path, curate: Curate, tmp_path: Path) -> None:
+    done = curate("prelabel", "things", "--segmenter", "sam", "--checkpoint", CHECKPOINT, "-o", "out")
+    boxes = read(things).table("annotations").num_rows
+    assert done.stdout.startswith(f"{boxes} masks for {boxes} boxes in {PICTURES} images -> out")
+    assert read(tmp_path / "out").table("annotations").num_rows == 2 * boxes
+    assert "no errors" in curate("verify", "out").stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pictures", "things"]
+    result = json.loads(curate("prelabel", "things", "--segmenter", "grabcut", "-o", "g", "--json", "-j", "2").stdout)
+    assert (result["images"], result["boxes"], result["masks"]) == (PICTURES, boxes, boxes)
+
+
+def test_a_plan_opens_no_model(things: Path, curate: Curate, tmp_path: Path) -> None:
+    done = curate("prelabel", "things", "--segmenter", "sam", "--checkpoint", "absent.pth", "--dry-run")
+    assert done.stdout.splitlines()[-1].endswith(f"boxes in {PICTURES} images; nothing was done")
+    (tmp_path / "pictures" / "3.png").unlink()
+    done = curate("prelabel", "things", "--segmenter", "sam", "--dry-run")
+    assert "1 of the images have no file where it should be (--root)" in done.stdout
+
+
+def test_a_picture_that_cannot_be_read(things: Path, curate: Curate, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "3.png").write_bytes(b"broken")
+    done = curate("prelabel", "things", "--segmenter", "ellipse", "-o", "out", code=1)
+    assert "1 images could not be read" in done.stdout
+    (problem,) = [json.loads(line) for line in (tmp_path / "out" / "problems.jsonl").read_text().splitlines()]
+    assert (problem["code"], problem["item"]) == ("I04", "d/03")
+    assert "3.png" in problem["where"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ("--segmenter", "sam", "-o", "out"),
+            2,
+            "segmenter sam: has no checkpoint; expected a file of weights; download",
+        ),
+        (("--segmenter", "sam", "--checkpoint", "absent.pth", "-o", "out"), 1, "absent.pth: no such file"),
+        (("--segmenter", "sam", "--checkpoint", "things/dataset.json", "-o", "out"), 1, "dataset.json: "),
+        (("--segmenter", "ellipse", "--checkpoint", "a.pth", "-o", "out"), 2, "was given a checkpoint"),
+        (("--segmenter", "ellipse"), 2, "--output: is missing"),
+        (("--segmenter", "ellipse", "--class", "car", "-o", "out"), 2, "class 'car': is not in the dataset"),
+        (("--segmenter", "ellipse", "-o", "things"), 2, "things"),
+        (("-o", "out"), 2, "--segmenter"),
+    ],
+)
+def test_what_is_refused(
+    things: Path, curate: Curate, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = curate("prelabel", "things", *arguments, code=code)
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 or "Usage" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_were_forgotten_are_noticed(things: Path, curate: Curate, tmp_path: Path) -> None:
+    import torch
+
+    from curate.prelabel.tiny import build_tiny
+
+    torch.manual_seed(0)
+    torch.save(build_tiny().state_dict(), tmp_path / "random.pth")
+    arguments = ("prelabel", "things", "--segmenter", "sam", "--checkpoint", "random.pth", "-o", "out")
+    assert "expected a trained model" in curate(*arguments, code=1).stderr
+    curate(*arguments, "--no-proof")
+
+
+def test_killed_ten_times_it_ends_as_if_never_killed(things: Path, curate: Curate, tmp_path: Path) -> None:
+    """A kill whenever another shard or two are done; the last run has only what is left, and the same bytes."""
+    options = ("--segmenter", "sam", "--checkpoint", CHECKPOINT, "--shard-size", "2", "--no-proof")
+    curate("prelabel", "things", *options, "-o", "once")
+    command = [sys.executable, "-m", "curate", "prelabel", "things", *map(str, options), "-o", "again"]
+    manifest = tmp_path / "again.work" / "manifest.jsonl"
+
+    def finished() -> int:
+        return len(manifest.read_bytes().splitlines()) if manifest.exists() else 0
+
+    kills = 0
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        before = finished()
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            until = time.monotonic() + 60
+            while process.poll() is None and finished() <= before and time.monotonic() < until:
+                time.sleep(0.002)
+            time.sleep(float(rng.uniform(0, 0.02)))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.communicate()
+        assert not (tmp_path / "again").exists() or process.returncode == 0
+        if (tmp_path / "again").exists():
+            break
+    assert kills >= 3
+    if not (tmp_path / "again").exists():
+        assert "shards were there from an earlier run" in curate("prelabel", "things", *options, "-o", "again").stdout
+    assert not (tmp_path / "again.work").exists()
+    once, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in ("once", "again")
+    )
+    assert once == again
