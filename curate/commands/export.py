@@ -28,9 +28,14 @@ class _Formats(click.Command):
 @dataset_argument
 @output_options("the file")
 @click.option("--compat", metavar="upstream", help="As upstream's own program writes it, faults included.")
-@click.option("--key-prefix", metavar="TEXT", help="anns_pt: folder to put before each image path.")
-@click.option("--status", multiple=True, metavar="STATUS", help="coco: annotations of this status; may be repeated.")
+@click.option("--key-prefix", metavar="TEXT", help="anns_pt, captions_pt: folder to put before each image path.")
+@click.option(
+    "--status", multiple=True, metavar="STATUS", help="coco, captions_pt: annotations of this status; may be repeated."
+)
 @click.option("--keep-ids", is_flag=True, default=None, help="coco: ids as the imported file had them.")
+@click.option(
+    "--dense", is_flag=True, default=None, help="captions_pt: also masks as arrays, which upstream's reader needs."
+)
 @report_options
 def command(
     format: str,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.dataset import Dataset, plain, positions
 from curate.errors import SchemaError
-from curate.export._anns_pt_values import Kept, corners, inclusive, kept, masks, with_painted_polygons
+from curate.export._anns_pt_values import Kept, corners, image_keys, inclusive, kept, masks, with_painted_polygons
 
 Entries = dict[str, dict[str, Any]]
 _SET_NUMBER = re.compile(r"(.+)/(0|[1-9]\d{0,17})")
@@ -50,7 +50,7 @@ def sound_entries(dataset: Dataset, key_prefix: str | None) -> tuple[Entries, Co
     in_gallery[positions(relevance.gallery(dataset), table["id"])] = True
     held = kept(table["attributes"])
     missing = [row.file == "missing" for row in held]
-    images = _Images(table, _keys(table, key_prefix or ""), _sets(table, held), missing, in_gallery)
+    images = _Images(table, image_keys(table, key_prefix or ""), _sets(table, held), missing, in_gallery)
     asked = relevance.targets(dataset)
     shown = _shown(dataset, images, left_out)
     names = _names(images, asked, shown)
@@ -65,22 +65,6 @@ def sound_entries(dataset: Dataset, key_prefix: str | None) -> tuple[Entries, Co
             )
         entries[key] = entry
     return dict(sorted(entries.items())), left_out
-
-
-def _keys(images: pa.Table, prefix: str) -> list[str]:
-    """Each image's path below its source's root; below the source's name, where there are several sources."""
-    names = plain(images["source"]).to_pylist()
-    several = len(set(names)) > 1
-    keys = []
-    for source, file, id in zip(names, images["file_name"].to_pylist(), images["id"].to_pylist(), strict=True):
-        path = file or id.removeprefix(f"{source}/")
-        keys.append("/".join(filter(None, [prefix.rstrip("/"), source if several else "", path])))
-    if prefix.startswith("/") and not prefix.rstrip("/"):
-        keys = [f"/{key}" for key in keys]
-    twice = [key for key, n in Counter(keys).items() if n > 1]
-    if twice:
-        raise SchemaError("table images, column file_name", f"{twice[0]!r} stands twice", "expected one image per file")
-    return keys
 
 
 def _shown(dataset: Dataset, images: _Images, left_out: Counter[str]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from curate import geometry, runlengths, runorder
-from curate.dataset import RLE_TYPE
+from curate.dataset import RLE_TYPE, plain
 from curate.errors import SchemaError
 
 Number = int | float
@@ -74,6 +75,26 @@ def corners(table: pa.Table, held: list[Kept] | None) -> list[Corners | None]:
             if (left, top, width, height) == (x[i], y[i], w[i], h[i]):  # else the box was changed since
                 exact[i] = (left, top, left + width, top + height)
     return exact
+
+
+def image_keys(images: pa.Table, prefix: str) -> list[str]:
+    """Each image's path below its source's root; below the source's name, where there are several sources.
+
+    Raises:
+        SchemaError: two images have one path.
+    """
+    names = plain(images["source"]).to_pylist()
+    several = len(set(names)) > 1
+    keys = []
+    for source, file, id in zip(names, images["file_name"].to_pylist(), images["id"].to_pylist(), strict=True):
+        path = file or id.removeprefix(f"{source}/")
+        keys.append("/".join(filter(None, [prefix.rstrip("/"), source if several else "", path])))
+    if prefix.startswith("/") and not prefix.rstrip("/"):
+        keys = [f"/{key}" for key in keys]
+    twice = [key for key, n in Counter(keys).items() if n > 1]
+    if twice:
+        raise SchemaError("table images, column file_name", f"{twice[0]!r} stands twice", "expected one image per file")
+    return keys
 
 
 def inclusive(box: Corners) -> Corners:
