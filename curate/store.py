@@ -19,10 +19,11 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.atomic import atomic_folder, check_output
-from curate.dataset import Dataset, Stored, arrow_schema, conform, fingerprint
+from curate.dataset import Dataset, Stored, arrow_schema, conform, fingerprint, plain, whole
 from curate.errors import SchemaError, UsageError
 from curate.model import REQUIRED_TABLES, SCHEMA_VERSION, TABLES, Finding, Info
 
@@ -231,6 +232,40 @@ def scan(
             for batch in parquet.iter_batches(batch_rows, columns=list(columns) if columns else None):
                 batch.validate(full=True)
                 yield batch
+
+
+def read_without_distractors(path: Path | str, batch_rows: int = 65_536) -> tuple[Dataset, int]:
+    """The dataset without the images that are distractors and nothing else, and how many those are.
+
+    Images and members are scanned side by side, both being in the order of image ids: memory does not depend on the
+    number of distractors.
+
+    Raises:
+        SchemaError: as :func:`read`.
+    """
+    path = Path(path)
+    roles = scan(path, "members", batch_rows=batch_rows)
+    waiting = arrow_schema("members").empty_table()
+    images, members, count = [arrow_schema("images").empty_table()], [waiting], 0
+    for batch in scan(path, "images", batch_rows=batch_rows):
+        last = batch["id"][-1]
+        while not waiting.num_rows or waiting["image_id"][-1].as_py() <= last.as_py():
+            more = next(roles, None)
+            if more is None:
+                break
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([more])])
+        passed = pc.less_equal(waiting["image_id"], last)
+        here, waiting = waiting.filter(passed), waiting.filter(pc.invert(passed))
+        distracts = pc.equal(plain(here["role"]), "distractor")
+        alone = pc.is_in(batch["id"], value_set=whole(here.filter(distracts)["image_id"]))
+        alone = pc.and_not(alone, pc.is_in(batch["id"], value_set=whole(here.filter(pc.invert(distracts))["image_id"])))
+        gone = batch["id"].filter(alone)
+        count += len(gone)
+        images.append(pa.Table.from_batches([batch.filter(pc.invert(alone))]))
+        members.append(here.filter(pc.invert(pc.is_in(here["image_id"], value_set=gone))))
+    members += [waiting, *(pa.Table.from_batches([more]) for more in roles)]
+    others = read(path, [name for name in TABLES if name not in ("images", "members")])
+    return others.replace(images=pa.concat_tables(images), members=pa.concat_tables(members)), count
 
 
 def _read_file(file: Path) -> pa.Table:

@@ -153,6 +153,29 @@ def test_scan_gives_batches_of_the_asked_columns(folder: Path) -> None:
     assert list(store.scan(folder.with_name("none"), "members")) == []
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(
+        st.text("ab\u00e9\U0001f600", min_size=1, max_size=3),
+        st.sets(st.sampled_from(["distractor", "gallery", "query"])),
+        max_size=12,
+    ),
+    st.integers(1, 5),
+)
+def test_distractors_are_passed_over(tmp_path_factory: Any, roles: dict[str, set[Any]], batch_rows: int) -> None:
+    """The same as selecting all other images, whatever the batches are."""
+    folder = tmp_path_factory.mktemp("distractors") / "ds"
+    images = [Image(id=f"s/{key}", source="s", split=key) for key in roles]
+    members = [Member(image_id=f"s/{key}", role=role) for key, several in roles.items() for role in several]
+    whole_set = from_records(Info(name="d"), [*images, *members, Category(name="car")])
+    store.write(whole_set, folder)
+    found, count = store.read_without_distractors(folder, batch_rows)
+    alone = [f"s/{key}" for key, several in roles.items() if several == {"distractor"}]
+    kept = sorted(set(whole_set.table("images")["id"].to_pylist()) - set(alone))
+    assert count == len(alone)
+    assert found.fingerprint() == whole_set.select_images(pa.array(kept, pa.string())).fingerprint()
+
+
 def test_the_same_dataset_gives_the_same_bytes(tmp_path: Path) -> None:
     store.write(dataset(), tmp_path / "a")
     time.sleep(0.01)

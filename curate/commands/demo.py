@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @click.command("demo")
 @output_options("the tour")
+@click.option("--prelabel", is_flag=True, help="Also draw masks with three segmenters; needs the extra 'sam'.")
 @report_options
-def command(output: Path, overwrite: bool, as_json: bool, quiet: bool) -> int:
+def command(output: Path, overwrite: bool, prelabel: bool, as_json: bool, quiet: bool) -> int:
     """Draw small raw downloads and take them through every step, to a verified query/gallery benchmark.
 
     \b
@@ -32,7 +33,7 @@ def command(output: Path, overwrite: bool, as_json: bool, quiet: bool) -> int:
     tour.ready(output, overwrite=overwrite)
     start = time.perf_counter()
     tell = (lambda done: None) if as_json or quiet else (lambda done: click.echo(_line(done)))
-    done = tour.run(output, overwrite=overwrite, tell=tell)
+    done = tour.run(output, overwrite=overwrite, with_prelabel=prelabel, tell=tell)
     seconds = time.perf_counter() - start
     errors = sum(step.outcome.report.errors for step in done if step.outcome.report)
     result = {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PRESETS = ("searchad", "ilias", "soir", "revisitop", "instre", "permir", "pixel_retrieval")
 _WORST = 10
+_MANY = 2_000_000  # images from which on distractors are not held in memory
 
 
 class _WithSubmit(click.Command):
@@ -128,8 +129,10 @@ def command(
     for file in (csv_file, html_file):
         if file is not None:
             check_new_file(file, overwrite, *inputs)
-    dataset = _dataset(truth)
-    known = evaluate.read_truth(preset, truth if dataset is None else dataset, taxonomy=taxonomy)
+    dataset, distractors = _dataset(truth)
+    known = evaluate.read_truth(
+        preset, truth if dataset is None else dataset, taxonomy=taxonomy, distractors=distractors
+    )
     first = evaluate.read_results(list(results), known)
     outcome = evaluate.look_behind(
         preset,
@@ -155,10 +158,14 @@ def command(
     show_result(outcome, evaluate.text(outcome, details=details, worst=shown), as_json=as_json, quiet=quiet)
 
 
-def _dataset(path: Path) -> Dataset | None:
+def _dataset(path: Path) -> tuple[Dataset | None, int]:
+    """The dataset at ``path``, if there is one; of very many images without its distractors, and how many they are."""
     from curate import store
 
-    return store.read(path) if store.is_dataset(path) else None
+    if not store.is_dataset(path):
+        return None, 0
+    members = store.read_manifest(path).tables.get("members")
+    return store.read_without_distractors(path) if members and members.rows > _MANY else (store.read(path), 0)
 
 
 @click.command("submit")
@@ -231,7 +238,7 @@ def submit(
         uses_train=uses_train,
         own_queries=own_queries,
     )
-    form = submission.read_form(_dataset(truth) or truth)
+    form = submission.read_form(_dataset(truth)[0] or truth)
     packed, found = submission.pack(form, evaluate.read_results(list(results), form), sender)
     lines = [SourceError(one.where, f"{one.message} ({one.code})", hint=one.hint or "") for one in found]
     fatal = [line for line, one in zip(lines, found, strict=True) if one.severity == "error" or not force]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.commands.options import (
+    check_new_file,
     dataset_argument,
     jobs_option,
     output_options,
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch per process; one if -j is above 1.")
 @click.option("--no-proof", is_flag=True, help="Skip the check that masks beat ellipses on a drawing.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with plots and examples.")
+@click.option(
+    "--queue", "queue_file", type=click.Path(path_type=Path), help="Write the review queue, doubtful first (CSV)."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and open no model.")
 @root_option
 @jobs_option
@@ -87,6 +92,8 @@ def command(
     work: Path | None,
     threads: int | None,
     no_proof: bool,
+    html_file: Path | None,
+    queue_file: Path | None,
     dry_run: bool,
     roots: dict[str, str],
     jobs: int,
@@ -112,6 +119,9 @@ def command(
         raise UsageError("--output", "is missing", "expected -o and a folder to write, or --dry-run")
     if output is not None:
         store.ready_to_write(output, overwrite=overwrite, inputs=[dataset])
+    for file in (html_file, queue_file):
+        if file is not None:
+            check_new_file(file, overwrite, dataset)
     opened = store.read(dataset)
     tasks = runner.select(opened, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
     if dry_run or output is None:
@@ -136,6 +146,8 @@ def command(
             progress=tell,
         )
     manifest = store.write(outcome.dataset, output, overwrite=overwrite)
+    if html_file is not None or queue_file is not None:
+        _look(outcome, html_file, queue_file, roots, overwrite)
     shutil.rmtree(folder)
     failed = [one for one in outcome.problems if one.code.startswith("I")]
     result = {
@@ -149,6 +161,21 @@ def command(
     }
     show_result(result, _text(result, outcome, len(failed)), as_json=as_json, quiet=quiet)
     return 1 if failed else 0
+
+
+def _look(
+    outcome: Outcome, html_file: Path | None, queue_file: Path | None, roots: dict[str, str], overwrite: bool
+) -> None:
+    from curate.atomic import atomic_file
+    from curate.pages import prelabel
+
+    if html_file is not None:
+        page = prelabel.draw_page(outcome.dataset, seconds=_seconds(outcome), roots=roots)
+        with atomic_file(html_file, overwrite=overwrite) as stream:
+            stream.write(page.encode())
+    if queue_file is not None:
+        with atomic_file(queue_file, overwrite=overwrite) as stream:
+            stream.write(prelabel.queue_csv(prelabel.proposals(outcome.dataset)))
 
 
 def _plan(tasks: list[Task]) -> dict[str, Any]:

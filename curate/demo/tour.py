@@ -8,6 +8,7 @@
     DIR/benchmark.json, DIR/anns.pt     exports
     DIR/baseline.json                   what a simple retrieval system finds
     DIR/evaluation.html                 how good that is
+    DIR/prelabelled, DIR/prelabel.html  masks by two segmenters, where that is asked for
     DIR/demo.json                       the steps with their counts and fingerprints
     DIR/index.html                      what was made, to look at
 
@@ -17,6 +18,7 @@ bytes.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,8 +35,10 @@ from curate.dataset import Dataset
 from curate.demo import layouts
 from curate.demo.baseline import rank_by_colour
 from curate.demo.page import draw_page
+from curate.demo.tiny_sam import CHECKPOINT
 from curate.export import anns_pt, coco
-from curate.pages import evaluation
+from curate.pages import evaluation, prelabel
+from curate.prelabel import runner
 from curate.verify import Report, verify
 
 MARKER = "demo.json"
@@ -101,11 +105,21 @@ def ready(output: Path, *, overwrite: bool) -> None:
     check_output(output, overwrite=overwrite, ours=is_demo)
 
 
-def run(output: Path, *, overwrite: bool = False, tell: Callable[[Done], object] = lambda done: None) -> list[Done]:
+def run(
+    output: Path,
+    *,
+    overwrite: bool = False,
+    with_prelabel: bool = False,
+    tell: Callable[[Done], object] = lambda done: None,
+) -> list[Done]:
     """Make the tour in the folder ``output``, which appears when all is done; ``tell`` hears of each step.
+
+    Args:
+        with_prelabel: also draw masks with two segmenters; needs torch, segment-anything and OpenCV.
 
     Raises:
         UsageError: as :func:`ready`.
+        CurateError: ``with_prelabel`` without what it needs.
     """
     done: list[Done] = []
     with atomic_folder(output, overwrite=overwrite, ours=is_demo) as folder:
@@ -117,7 +131,7 @@ def run(output: Path, *, overwrite: bool = False, tell: Callable[[Done], object]
             done.append(Done(what, outcome, time.perf_counter() - start))
             tell(done[-1])
 
-        for what, step in STEPS:
+        for what, step in [*STEPS, *(PRELABEL_STEPS if with_prelabel else [])]:
             take(what, step)
         take("draw the page", lambda place: _page(place, done))
         (folder / MARKER).write_bytes(_marker(done))
@@ -197,6 +211,29 @@ def _evaluate(place: Place) -> Outcome:
     return Outcome({"queries": len(outcome.scores.queries.query), "% mAP": round(100 * (value or 0))}, arguments)
 
 
+def _prelabel(segmenter: str, name: str, into: str, place: Place) -> Outcome:
+    """Masks for the boxes of a dataset; the model is the one that comes with the tour and knows its drawings only."""
+    checkpoint = None
+    if segmenter == "sam":
+        checkpoint = place.folder / "raw" / CHECKPOINT.name
+        checkpoint.write_bytes(CHECKPOINT.read_bytes())
+    dataset = place.read(name)
+    tasks = runner.select(dataset, roots=place.roots)
+    work = place.folder / f"{into}.work"
+    outcome = runner.run(dataset, tasks, work, segmenter, checkpoint=checkpoint)
+    shutil.rmtree(work)
+    fingerprint = place.write(outcome.dataset, into)
+    (place.folder / "prelabel.html").write_text(prelabel.draw_page(outcome.dataset, roots=place.roots), "utf-8")
+    named = f"--checkpoint ../raw/{CHECKPOINT.name} " if checkpoint else ""
+    arguments = f"prelabel {name} --segmenter {segmenter} {named}-o {into}"
+    counts = {"masks": outcome.masks}
+    found = [one for one in prelabel.proposals(outcome.dataset) if one.facts["model"] == segmenter]
+    known = [one.truth for one in found if one.truth is not None]
+    return Outcome(
+        counts | ({"% true IoU": round(100 * sum(known) / len(known))} if known else {}), arguments, fingerprint
+    )
+
+
 def _page(place: Place, done: list[Done]) -> Outcome:
     page = draw_page(
         place.read("merged"),
@@ -221,6 +258,13 @@ STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
     *((f"verify {name}", partial(_verify, name)) for name in ("benchmark", "benchmark.json", "anns.pt")),
     ("rank by colour", _rank),
     ("evaluate", _evaluate),
+]
+
+
+PRELABEL_STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
+    ("prelabel by ellipse", partial(_prelabel, "ellipse", "voxdet", "ellipses")),
+    ("prelabel by grabcut", partial(_prelabel, "grabcut", "ellipses", "grabcuts")),
+    ("prelabel by sam", partial(_prelabel, "sam", "grabcuts", "prelabelled")),
 ]
 
 

@@ -70,8 +70,13 @@ __all__ = [
 _UNJUDGED_AT = 10  # how deep unjudged@k looks where no cut is named
 
 
-def read_truth(preset: str, truth: Path | Dataset, *, taxonomy: Path | None = None) -> Truth:
+def read_truth(preset: str, truth: Path | Dataset, *, taxonomy: Path | None = None, distractors: int = 0) -> Truth:
     """The truth of a preset, from a dataset or from upstream's own file or folder.
+
+    Args:
+        taxonomy: ILIAS's ``misc/taxonomy.json``, where it does not lie beside its lists.
+        distractors: how many images are searched beside those of the dataset, and answer no query
+            (``curate.store.read_without_distractors``).
 
     Raises:
         UsageError: the preset is unknown, or has no file of its own.
@@ -80,7 +85,10 @@ def read_truth(preset: str, truth: Path | Dataset, *, taxonomy: Path | None = No
     if isinstance(truth, Dataset):
         from curate.evaluate.truth_dataset import truth_of
 
-        return truth_of(truth)
+        known = truth_of(truth)
+        if not distractors:
+            return known
+        return known._replace(gallery=len(known.items) + distractors, closed=False)
     reader = load(preset).truth
     if reader is None:
         raise UsageError(truth, f"is no dataset, and {preset} publishes no file of its truth", "expected a dataset")

@@ -127,7 +127,7 @@ def _examples_of(names: pa.Array) -> str:
 def unjudged_at(truth: Truth, ranking: Ranking, k: int) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
     """Per list of a known query, the share of its first ``k`` items of which nobody knows whether they answer it.
 
-    None where the truth judges all pairs. An item outside the truth's items is unjudged.
+    None where the truth judges all pairs. An item outside the truth's items is unjudged, unless those are not all.
     """
     if truth.judged is None:
         return None
@@ -136,7 +136,7 @@ def unjudged_at(truth: Truth, ranking: Ranking, k: int) -> np.ndarray[tuple[int]
     rows = np.flatnonzero((rank < k) & (ranking.query[lists] >= 0))
     query, item = ranking.query[lists[rows]], ranking.item[rows].astype(np.int64)
     known = item < len(truth.items)
-    unjudged = ~known
+    unjudged = ~known & truth.closed
     listed = ranking.label[rows] != NEGATIVE
     ask = np.flatnonzero(known & ~listed)
     unjudged[ask] = ~truth.judged(query[ask], item[ask])

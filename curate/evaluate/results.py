@@ -108,7 +108,7 @@ def _from_entries(name: str, entries: Iterable[Entry]) -> Results:
     for query, ids, score in entries:
         if score is not None:
             _check_finite(name, query, ids, score)
-            order = np.argsort(-score, kind="stable")
+            order = _ascending(-score)
             if (order[1:] < order[:-1]).any():
                 ids, score = ids.take(pa.array(order)), score[order]
             scores.append(score)
@@ -219,7 +219,14 @@ def _order(query: Ints, key: Floats) -> Ints:
     if (query[1:] < query[:-1]).any() or len(bounds) > len(query) // 16:
         return np.lexsort((key, query))
     ends = [0, *bounds.tolist(), len(query)]
-    return np.concatenate([a + np.argsort(key[a:b], kind="stable") for a, b in pairwise(ends)])
+    return np.concatenate([a + _ascending(key[a:b]) for a, b in pairwise(ends)])
+
+
+def _ascending(key: Floats) -> Ints:
+    """The stable order of ``key``; numpy's other one takes a quarter of the time, and is the same without ties."""
+    order = np.argsort(key)
+    ordered = key[order]
+    return np.argsort(key, kind="stable") if (ordered[1:] == ordered[:-1]).any() else order
 
 
 def _from_npy(path: Path, truth: Truth) -> Results:

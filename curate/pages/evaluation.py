@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ from curate.show.page import CROPS, render, tile_values
 from curate.show.tiles import Tile, image_tiles, object_tiles
 
 QUERIES, ANSWERS = 8, 6
+_NAMED = 20  # queries that are listed where there are no pictures
 _BARS = 20
 _ROWS = 60  # groups of a breakdown that are drawn
+_LONG_NUMBER = re.compile(r"\d+\.\d{4,}")
 _WORDS = {POSITIVE: "hit", EASY: "hit", HARD: "hit", IGNORE: "ignored", JUNK: "ignored"}
 
 
@@ -53,9 +56,12 @@ def draw_page(
             "bars": _histogram(column.values) if column else None,
             "metric": column.metric if column else "",
             "breakdowns": [_breakdown(one) for one in outcome.breakdowns],
+            "groups": [
+                _own_groups(kind, of_kind) for kind, of_kind in scores.groups.items() if kind not in scores.values
+            ],
             "comparisons": [_comparison(one) for one in outcome.comparisons],
             "queries": rows,
-            "pictures": dataset is not None,
+            "worst": _worst_names(outcome) if dataset is None else [],
             "findings": [
                 {"severity": one.severity, "code": one.code, "message": printable(one.message)}
                 for one in scores.findings
@@ -109,6 +115,7 @@ def _breakdown(one: Any) -> dict[str, Any]:
         "by": one.by,
         "metric": one.metric,
         "left_out": max(len(groups) - _ROWS, 0),
+        "random": any(group.random is not None for group in groups),
         "groups": [
             {
                 "name": printable(group.name),
@@ -124,6 +131,19 @@ def _breakdown(one: Any) -> dict[str, Any]:
     }
 
 
+def _own_groups(kind: str, groups: Mapping[str, float | None]) -> dict[str, Any]:
+    """Groups that the benchmark itself makes (ILIAS's scale and clutter); it gives no intervals for them."""
+    rows = [
+        {
+            "name": _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.3g}", printable(name)),
+            "value": _percent(value),
+            "width": f"{100 * (value or 0):.2f}",
+        }
+        for name, value in groups.items()
+    ]
+    return {"kind": kind, "rows": rows[:_ROWS], "left_out": max(len(rows) - _ROWS, 0)}
+
+
 def _comparison(one: Any) -> dict[str, str]:
     return {
         "other": printable(one.other),
@@ -132,6 +152,20 @@ def _comparison(one: Any) -> dict[str, str]:
         "p": f"{one.p:.4f}",
         "counts": f"{one.better:,} / {one.equal:,} / {one.worse:,}",
     }
+
+
+def _worst_names(outcome: Evaluation) -> list[dict[str, str]]:
+    """The queries that went worst, without pictures."""
+    queries, column = outcome.scores.queries, main_column(outcome.scores)
+    return [
+        {
+            "name": printable(queries.query[i]),
+            "value": _percent(float(column.values[i])),
+            "found": f"{queries.found[i]:,} of {queries.positives[i]:,}",
+        }
+        for i in worst(outcome.scores, _NAMED)
+        if column is not None
+    ]
 
 
 def _worst_rows(
@@ -189,7 +223,8 @@ def _answers(
     rows = slice(int(ranking.start[place]), min(int(ranking.start[place + 1]), int(ranking.start[place]) + ANSWERS))
     for rank, (item, label) in enumerate(zip(ranking.item[rows], ranking.label[rows], strict=True)):
         if item >= len(truth.items):
-            yield {"state": "miss", "rank": rank + 1, "word": "not in the gallery", "tile": None}
+            word = "not in the gallery" if truth.closed else "miss"
+            yield {"state": "miss", "rank": rank + 1, "word": word, "tile": None}
             continue
         image = truth.items[int(item)].as_py()
         state = _WORDS.get(int(label), "miss")

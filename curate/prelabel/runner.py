@@ -117,7 +117,9 @@ def select(
     without_mask: bool = False,
     roots: Mapping[str, str] | None = None,
 ) -> list[Task]:
-    """The images with boxes to segment, by id: those of these classes and sources, no crowds and no ignore regions.
+    """The images with boxes to segment, by id: those of these classes and sources.
+
+    Crowds, ignore regions and the rows of earlier runs are passed over.
 
     Raises:
         UsageError: a class or source is not there.
@@ -126,6 +128,8 @@ def select(
     _known("class", classes, table["category"])
     _known("source", sources, images["source"])
     keep = pc.and_(pc.is_valid(table["x"]), pc.invert(pc.or_(table["iscrowd"], table["ignore"])))
+    # What an earlier run drew is nothing to begin from.
+    keep = pc.and_not(keep, pc.fill_null(pc.match_substring(table["attributes"], '"prelabel"'), False))
     if classes:
         keep = pc.and_(keep, pc.fill_null(pc.is_in(plain(table["category"]), value_set=pa.array(classes)), False))
     if without_mask:

@@ -39,6 +39,13 @@ def searchad(folder: Path, classes: int = 90, images: int = 37_000) -> None:
     (folder / "run.json").write_text(json.dumps(lists))
 
 
+@pytest.fixture(autouse=True)
+def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules keep their bytecode, as those of an installed program do; the first of several runs writes it."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
+
+
 def test_searchad_from_json(tmp_path: Path, report: Callable[..., None]) -> None:
     searchad(tmp_path)
     command = curate_command("evaluate", "searchad", "--truth", "truth.json", "--results", "run.json", "-q")

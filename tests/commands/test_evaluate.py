@@ -83,6 +83,28 @@ def test_the_page(case: tuple[Path, Path], curate: Curate, tmp_path: Path, brows
     assert (tmp_path / "page.html").read_text() == text
 
 
+def test_the_page_of_runs_without_pictures(shared: Path, curate: Curate, tmp_path: Path, browser) -> None:
+    """ILIAS's own groups, two runs side by side, and the worst queries by name."""
+    case = shared / "golden" / "ilias" / "case_1"
+    lists = json.loads((case / "similarities.json").read_text())
+    turned = {query: {item: -score for item, score in row.items()} for query, row in lists.items()}
+    (tmp_path / "turned.json").write_text(json.dumps(turned))
+    given = ("--taxonomy", case / "misc" / "taxonomy.json", "--against", "turned.json", "--html", "page.html")
+    truth = ("--truth", case / "dataset", "--results", case / "similarities.json")
+    outcome = json.loads(curate("evaluate", "ilias", *truth, *given, "-k", "100", "--json").stdout)
+    text = (tmp_path / "page.html").read_text()
+    for heading in ("By scale, as", "By clutter, as", "By kind", "By positives of the query", "Against other runs"):
+        assert f"<h2>{heading}" in text
+    assert ">0.0688-0.135<" in text.replace("<wbr>", "")
+    assert "random order" not in text  # how many distractors are searched is not known
+    values = [value for value in outcome["scores"]["queries"]["values"]["AP"] if value is not None]
+    assert text.index("The worst queries") < text.index(f"<td>{100 * min(values):.2f} %</td>")
+    assert browser.console(tmp_path / "page.html") == []
+    for width in (390, 1280):
+        window, shown = browser.widths(tmp_path / "page.html", width)
+        assert shown <= window
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

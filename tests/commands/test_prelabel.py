@@ -51,6 +51,20 @@ def test_from_boxes_to_masks(things: Path, curate: Curate, tmp_path: Path) -> No
     assert (result["images"], result["boxes"], result["masks"]) == (PICTURES, boxes, boxes)
 
 
+def test_a_page_and_a_queue(things: Path, curate: Curate, tmp_path: Path) -> None:
+    curate("prelabel", "things", "--segmenter", "grabcut", "-o", "g", "--html", "p.html", "--queue", "q.csv")
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert len(lines) == 1 + read(things).table("annotations").num_rows
+    doubts = [float(line.split(",")[4]) for line in lines[1:]]
+    assert doubts == sorted(doubts, reverse=True)
+    assert "pre-labels" in (tmp_path / "p.html").read_text()
+    again = curate("prelabel", "things", "--segmenter", "grabcut", "-o", "h", "--html", "p.html", code=2)
+    assert "p.html: already exists" in again.stderr
+    # What an earlier run drew is nothing to begin from.
+    plan = curate("prelabel", "g", "--segmenter", "ellipse", "--dry-run", "--json").stdout
+    assert json.loads(plan)["boxes"] == len(lines) - 1
+
+
 def test_a_plan_opens_no_model(things: Path, curate: Curate, tmp_path: Path) -> None:
     done = curate("prelabel", "things", "--segmenter", "sam", "--checkpoint", "absent.pth", "--dry-run")
     assert done.stdout.splitlines()[-1].endswith(f"boxes in {PICTURES} images; nothing was done")

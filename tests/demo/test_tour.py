@@ -167,6 +167,29 @@ def test_the_baseline_is_better_than_chance(tour: tuple[Path, str], curate: Call
     assert text.tags["figure"] > 8 * 4
 
 
+def test_segmenters_side_by_side(tmp_path: Path, curate: Callable, browser) -> None:
+    """Their true IoU on the drawn objects: both know better than the ellipse; the page shows the same figures."""
+    done = json.loads(curate("demo", "-o", "demo", "--prelabel", "--json").stdout)
+    steps = {step["what"]: step["counts"] for step in done["steps"]}
+    ious = {name: steps[f"prelabel by {name}"]["% true IoU"] for name in ("ellipse", "grabcut", "sam")}
+    assert ious["ellipse"] + 5 < min(ious["grabcut"], ious["sam"])
+    page = tmp_path / "demo" / "prelabel.html"
+    text = page.read_text("utf-8")
+    assert "grabcut" in text and "sam tiny-test" in text and text.count('class="query"') == 12
+    assert browser.console(page) == []
+    for width in (390, 1280):
+        window, shown = browser.widths(page, width)
+        assert shown <= window
+    # By hand the same dataset comes out.
+    (by_hand,) = [line for line in done["by_hand"] if line.endswith("-o prelabelled")]
+    folder = tmp_path / "demo" / "by-hand"
+    folder.mkdir()
+    for name in ("grabcuts",):
+        (folder / name).symlink_to(tmp_path / "demo" / name)
+    curate(*by_hand.split()[1:], "--root", f"voxdet={tmp_path / 'demo/raw/voxdet'}", cwd=folder)
+    assert read(folder / "prelabelled").fingerprint() == read(tmp_path / "demo/prelabelled").fingerprint()
+
+
 def test_an_earlier_tour_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo/thesis.tex").write_text("mine")

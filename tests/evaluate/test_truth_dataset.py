@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from curate import evaluate as ev
+from curate import store
 from curate.dataset import Dataset, from_records
 from curate.errors import SchemaError
-from curate.evaluate.ranking import LABELS
+from curate.evaluate.ranking import LABELS, Results
 from curate.evaluate.truth_dataset import truth_of
 from curate.model import Annotation, Category, Coverage, Image, Info, Judgement, Member, Query, RelevanceRule
 
@@ -72,3 +77,33 @@ def test_a_dataset_without_queries_is_no_truth(dataset: Dataset) -> None:
     tables = {name: table for name, table in dataset.tables.items() if name != "queries"}
     with pytest.raises(SchemaError, match=r"has no queries.*curate build split"):
         truth_of(Dataset(dataset.info, tables))
+
+
+def test_distractors_need_not_be_held(dataset: Dataset) -> None:
+    """The same truth and the same figures with image 3, a distractor, counted only."""
+    ids = pa.array([f"s/{i}" for i in "0124"])
+    whole, part = ev.read_truth("soir", dataset), ev.read_truth("soir", dataset.select_images(ids), distractors=1)
+    assert part.fingerprint() == whole.fingerprint()
+    order = Results(
+        "r", ("s/dog",), pa.array(["s/3", "s/0", "s/2", "s/1"]), np.array([0, 4]), np.arange(4, dtype=np.int32)
+    )
+    a, b = (ev.score("soir", truth, order) for truth in (whole, part))
+    assert a.values["mAP"] == b.values["mAP"] == 0.5
+    assert a.queries.values["AP of random order"] == b.queries.values["AP of random order"]
+    # An id that is not there might be a distractor: only a truth that holds all can tell.
+    assert {one.code for one in b.findings} == set()
+    assert {one.code for one in a.findings} == {"E09"}
+
+
+def test_a_large_dataset_is_read_without_them(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curate.commands import evaluate as command
+
+    store.write(dataset, tmp_path / "ds")
+    assert command._dataset(tmp_path) == (None, 0)
+    for many, images, distractors in ((4, 5, 0), (3, 4, 1)):
+        monkeypatch.setattr(command, "_MANY", many)
+        found, count = command._dataset(tmp_path / "ds")
+        assert found is not None
+        assert (found.table("images").num_rows, count) == (images, distractors)

@@ -30,7 +30,7 @@ def test_an_ellipse_has_its_area_and_stays_in_its_box(x: float, y: float, w: flo
     assert columns.max() < math.ceil(x + w) + 1
     assert rows.max() < math.ceil(y + h) + 1
     if min(w, h) > 10:
-        assert len(rows) == pytest.approx(math.pi / 4 * w * h, rel=0.05)
+        assert len(rows) == pytest.approx(math.pi / 4 * w * h, rel=0.1)
         assert np.array_equal(mask, ellipse_in(np.array([x, y, w, h]), 100, 100))
 
 

@@ -42,7 +42,7 @@ from curate.evaluate.ranking import (
 from curate.evaluate.scores import Scored
 from curate.evaluate.truth_dataset import truth_of
 
-PRECISION_AT = 3
+PRECISION_AT = (3, 1, 5, 10)  # the program's own, and those that papers name
 THRESHOLDS = np.arange(0.1, 1.0, 0.05)
 UPSTREAM = (
     "as SoIR's program: AP divides by the positives retrieved; queries without positive count 0; the binary block's "
@@ -77,8 +77,8 @@ def score(truth: Truth, ranking: Ranking, results: Results, variant: Variant, k:
     hits = find_hits(truth, ranking, duplicates="all" if upstream else "first", k=k)
     options = Options(divisor="found", empty="zero") if upstream else Options(divisor="min_k")
     figures.add("AP", metrics.average_precision(hits, options), total="mAP")
-    precision = metrics.precision_at(hits, PRECISION_AT, short="nan" if upstream else "k")
-    figures.add(f"precision@{PRECISION_AT}", precision)
+    for rank in PRECISION_AT:
+        figures.add(f"precision@{rank}", metrics.precision_at(hits, rank, short="nan" if upstream else "k"))
     deepest = int(truth.gallery or hits.listed.max(initial=1))
     ks = [rank for rank in (1, *range(5, min(deepest, 100) + 1, 5)) if rank <= deepest]
     for rank in ks:

@@ -1,0 +1,80 @@
+"""The page of pre-labels and the review queue: what is most doubtful comes first, and figures are those of the rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curate.dataset import Dataset, from_records
+from curate.geometry import rle_from_mask
+from curate.model import Annotation, Image, Info, SourceRecord
+from curate.pages import prelabel
+
+
+def mask(width: int) -> Any:
+    pixels = np.zeros((10, 20), bool)
+    pixels[2:8, 2 : 2 + width] = True
+    return rle_from_mask(pixels)
+
+
+def row(name: str, width: int, parent: str | None = None, **facts: Any) -> Annotation:
+    more: dict[str, Any] = {}
+    if parent:
+        defaults = {"model": "sam", "kind": "vit_b", "checkpoint": "ab" * 32, "components": 1, "flags": []}
+        more = {"parent_id": f"s/a#{parent}", "status": "proposal", "attributes": {"prelabel": defaults | facts}}
+    box = {"x": 2.0, "y": 2.0, "w": float(width), "h": 6.0}
+    return Annotation(id=f"s/a#{name}", image_id="s/a", category="car, red", segmentation=mask(width), **box, **more)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    records = [
+        Image(id="s/a", source="s", file_name="a.png", width=20, height=10),
+        row("0", 10),
+        row("1", 10),
+        row("0.sam", 5, "0", predicted_iou=0.9, stability=0.95, box_iou=0.8),
+        row("1.sam", 10, "1", predicted_iou=0.4, stability=0.95, box_iou=1.0),
+        row("0.cut", 10, "0", model="grabcut", kind=None, checkpoint=None, box_iou=1.0, flags=["ellipse"]),
+        row("1.cut", 10, "1", model="grabcut", kind=None, checkpoint=None, box_iou=0.7, components=3),
+    ]
+    return from_records(Info(name="d", sources={"s": SourceRecord(title="S")}), records)
+
+
+def test_the_most_doubtful_come_first(dataset: Dataset) -> None:
+    """A fallback is beyond doubt doubtful; 1 - 0.4; 1 - 0.7 and two parts more; 1 - 0.8."""
+    found = prelabel.proposals(dataset)
+    assert [(one.id, round(one.doubt, 4)) for one in found] == [
+        ("s/a#0.cut", 1.0),
+        ("s/a#1.sam", 0.6),
+        ("s/a#1.cut", 0.4),
+        ("s/a#0.sam", 0.2),
+    ]
+    assert [one.segmenter for one in found[:2]] == ["grabcut", "sam vit_b abababab"]
+    assert [one.truth for one in found] == [1.0, 1.0, 1.0, 0.5]
+
+
+def test_the_queue_is_csv_that_any_reader_takes(dataset: Dataset) -> None:
+    rows = list(csv.DictReader(io.StringIO(prelabel.queue_csv(prelabel.proposals(dataset)).decode())))
+    assert [one["annotation"] for one in rows] == ["s/a#0.cut", "s/a#1.sam", "s/a#1.cut", "s/a#0.sam"]
+    assert rows[0]["category"] == "car, red"
+    assert (rows[0]["flags"], rows[0]["predicted_iou"], rows[1]["predicted_iou"]) == ("ellipse", "", "0.4")
+
+
+def test_the_page_states_means_per_segmenter(dataset: Dataset) -> None:
+    page = prelabel.draw_page(dataset, seconds={"masks": 12.34})
+    assert "4 pre-labels" in page
+    assert "masks 12.3 s" in page
+    assert "2 masks, 1 of them flagged, 1 of several parts" in page  # grabcut
+    for expected in ("0.650", "0.950", "0.900", "0.850", "0.750", "1.000"):  # means of the plots
+        assert f"<b>{expected}</b>" in page
+    assert page.count('<div class="query">') == 2
+
+
+def test_nothing_to_show() -> None:
+    empty = from_records(Info(name="d"), [Image(id="s/a", source="s")])
+    assert prelabel.proposals(empty) == []
+    assert "0 pre-labels" in prelabel.draw_page(empty)
