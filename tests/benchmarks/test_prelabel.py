@@ -69,7 +69,7 @@ def test_the_pipeline_costs_little_more_than_the_model(tmp_path: Path, report: C
     """CPU seconds of the whole command and of a bare loop over the same calls; two processes finish sooner."""
     from curate.demo.tiny_sam import CHECKPOINT
 
-    folder = scenes(tmp_path, 1000)
+    folder = scenes(tmp_path, 400)
     options = ["--segmenter", "sam", "--checkpoint", CHECKPOINT, "--no-proof", "-o", "out", "--overwrite", "-q"]
     found = side_by_side(
         3,
@@ -85,9 +85,9 @@ def test_the_pipeline_costs_little_more_than_the_model(tmp_path: Path, report: C
 
 def test_memory_does_not_grow_with_the_images(tmp_path: Path, report: Callable[..., None]) -> None:
     peaks = {}
-    for count in (500, 2500):
+    for count in (300, 1500):
         folder = scenes(tmp_path / str(count), count)
         options = ["--segmenter", "ellipse", "-o", "out", "-q", "--shard-size", 100]
         peaks[count] = run_once(curate_command("prelabel", "ds", *options), folder).peak
     report(peaks=str(peaks))
-    assert peaks[2500] <= peaks[500] * 1.25 + 40
+    assert peaks[1500] <= peaks[300] * 1.25 + 40

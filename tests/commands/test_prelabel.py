@@ -155,3 +155,37 @@ def test_killed_ten_times_it_ends_as_if_never_killed(things: Path, curate: Curat
         for name in ("once", "again")
     )
     assert once == again
+
+
+def test_a_full_size_model_by_the_same_command(tmp_path: Path, curate: Curate) -> None:
+    """vit_b with random weights in the official layout, on one picture: its masks are noise, the whole path is real."""
+    import torch
+
+    from curate.prelabel.torchvision_standin import import_segment_anything
+
+    torch.manual_seed(0)
+    torch.save(import_segment_anything().sam_model_registry["vit_b"]().state_dict(), tmp_path / "sam_vit_b_01ec64.pth")
+    picture, masks = next(judge.fixed_scenes(1, 200, 150))
+    PilImage.fromarray(picture).save(tmp_path / "a.png")
+    records: list[object] = [Image(id="d/a", source="d", file_name="a.png", width=200, height=150)]
+    for k, mask in enumerate(masks[:2]):
+        x, y, right, bottom = judge.tight_box(mask).tolist()
+        records.append(Annotation(id=f"d/a#{k}", image_id="d/a", x=x, y=y, w=right - x, h=bottom - y))
+    info = Info(name="d", sources={"d": SourceRecord(title="D")}, roots={"d": str(tmp_path)})
+    store.write(from_records(info, records), tmp_path / "ds")  # type: ignore[arg-type]
+    options = (
+        "--segmenter",
+        "sam",
+        "--checkpoint",
+        "sam_vit_b_01ec64.pth",
+        "--kind",
+        "vit_b",
+        "--no-proof",
+        "--clean",
+        "0",
+    )
+    result = json.loads(curate("prelabel", "ds", *options, "-o", "out", "--json").stdout)
+    assert result["boxes"] == len(masks[:2])
+    assert result["masks"] + result["problems"].get("M09", 0) == result["boxes"]
+    wrong = curate("prelabel", "ds", *options, "--kind", "vit_h", "-o", "other", code=1)
+    assert "is a checkpoint of vit_b; expected vit_h" in wrong.stderr
