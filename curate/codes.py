@@ -1,9 +1,9 @@
 """The stable codes of findings: one line each, so that a report can be counted, filtered and looked up.
 
 Codes are grouped by letter: F file and text, S schema, R ids and references, B boxes, M masks and polygons, I images,
-P paths, Q queries, gallery and splits, A ``anns.pt``, N what an import noticed, E results that are to be scored. As a
-severity E stops a release and gives exit code 1, W is reported, I is counted. Rules yield findings with these codes;
-sources use the same codes at import.
+P paths, Q queries, gallery and splits, A ``anns.pt``, L Label Studio, N what an import noticed, E results that are to
+be scored, V tables and files that were written, X archives. As a severity E stops a release and gives exit code 1, W is
+reported, I is counted. Rules yield findings with these codes; sources use the same codes at import.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ M07 E crowd flag not 0 or 1
 M08 I masks of mixed kinds
 M09 W mask empty
 M10 W mask picture of an unusual kind
+M11 E brush mask malformed
 I01 E image file missing
 I02 E image size differs from the record
 I03 E image too large or of zero size
@@ -68,6 +69,7 @@ I04 E image does not decode
 I05 W content differs from the file name
 I06 W image is stored turned (EXIF)
 I07 E text or placeholder instead of an image
+I08 W files of equal content
 I09 E image file differs from its recorded hash
 P01 E path absolute, escaping or malformed
 P02 E address where a file belongs
@@ -77,7 +79,13 @@ Q01 E query image stands in the gallery
 Q02 E query without positive
 Q03 E image in two splits
 Q04 E counts differ from the declared ones
+Q05 E image judged positive and not
+Q06 E distractor as young as what is searched for
+Q07 E truth where labels are withheld
+Q08 E support image stands in the gallery
+Q09 W negative that nobody looked for
 Q10 W hidden truth that public labels imply
+Q11 W class that is not in every split
 A01 E pickle asks for a forbidden global
 A02 E entry malformed
 A03 E parallel lists differ in length
@@ -87,6 +95,15 @@ A06 E unknown set
 A07 W key absolute
 A08 W numpy numbers instead of plain ones
 A09 W empty query mask with whole-frame box
+L01 E annotation or region twice in Label Studio
+L02 E skipped, unsent or suggested work taken as truth
+L03 E frame of a region differs from the image
+L04 W region leaves its image
+L05 W region turned
+L06 E label or control that the round does not have
+L07 E empty and not annotated mixed up
+L08 E token or e-mail address in an output
+L09 W clock or author of an annotation cannot be right
 N01 W label not in the source's label table
 N02 W annotation left out
 N03 W image left out
@@ -104,7 +121,12 @@ E07 W list empty or shorter than the gallery or the cut
 E08 E query twice in results
 E09 W items that were never judged
 E10 W query of a truth without positive
-V01 E table changed since it was written
+V01 E table or file missing, changed or unlisted since it was written
+V02 E list of checksums malformed
+V03 W left-over partial file
+X01 E archive member that leads out of the archive
+X02 E archive that grows too large
+X03 E archive member twice, encrypted or damaged
 """
 
 

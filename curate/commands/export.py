@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from curate.commands.options import dataset_argument, output_options, report_options, show_result
+from curate.commands.options import dataset_argument, output_options, report_options, root_option, show_result
 from curate.errors import UsageError
 
 
@@ -26,7 +26,7 @@ class _Formats(click.Command):
 @click.command("export", cls=_Formats)
 @click.argument("format")
 @dataset_argument
-@output_options("the file")
+@output_options("the file or folder")
 @click.option("--compat", metavar="upstream", help="As upstream's own program writes it, faults included.")
 @click.option("--key-prefix", metavar="TEXT", help="anns_pt, captions_pt: folder to put before each image path.")
 @click.option(
@@ -36,6 +36,14 @@ class _Formats(click.Command):
 @click.option(
     "--dense", is_flag=True, default=None, help="captions_pt: also masks as arrays, which upstream's reader needs."
 )
+@click.option(
+    "--min-area",
+    type=float,
+    metavar="PX",
+    help="searchad: px² that a positive's box has; by default the dataset's rule.",
+)
+@click.option("--images", metavar="HOW", help="ilias: pictures by link, as a copy, or none.")
+@root_option
 @report_options
 def command(
     format: str,
@@ -60,7 +68,7 @@ def command(
     from curate import export, store
 
     module = export.load(format)
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: value for name, value in options.items() if value not in (None, (), {})}
     unknown = sorted(set(given) - set(inspect.signature(module.write).parameters))
     if unknown:
         raise UsageError(f"--{unknown[0].replace('_', '-')}", f"is no option of {format}", hint="leave it out")

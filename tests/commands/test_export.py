@@ -42,7 +42,7 @@ def test_the_result_as_text_as_json_and_not_at_all(dataset: Path, curate: Curate
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["anns", "ds", "-o", "x"], "format 'anns': unknown; expected one of anns_pt, coco"),
+        (["anns", "ds", "-o", "x"], "format 'anns': unknown; expected one of anns_pt, captions_pt, coco"),
         (["coco", "ds", "-o", "x", "--key-prefix", "y"], "--key-prefix: is no option of coco; leave it out"),
         (["anns_pt", "ds", "-o", "x", "--keep-ids"], "--keep-ids: is no option of anns_pt; leave it out"),
         (["anns_pt", "ds", "-o", "x", "--status", "truth"], "--status: is no option of anns_pt"),

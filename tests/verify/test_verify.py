@@ -195,9 +195,8 @@ def test_every_rule_has_known_codes_and_kinds() -> None:
         assert rule.check.__doc__, rule
     listed = {code for rule in RULES for code in rule.codes.split()} | plan.NEED_ROOTS
     listed |= {code for codes in READING.values() for code in codes.split()}
-    # N is what imports notice, E what an evaluation does, Q10 what a hidden test does; the other three belong to later
-    # work.
-    assert {code for code in set(CODES) - listed if code[0] not in "NE"} == {"M10", "Q03", "Q04", "Q10"}
+    # The others are said elsewhere: N by imports, E by evaluation, Q also by builds, L by reviews, V and X by releases.
+    assert {code for code in set(CODES) - listed if code[0] not in "NEQLVX"} <= {"I08", "M10", "M11"}
 
 
 def test_findings_do_not_depend_on_the_order_of_rows(coco: Coco) -> None:
