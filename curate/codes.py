@@ -86,6 +86,7 @@ Q08 E support image stands in the gallery
 Q09 W negative that nobody looked for
 Q10 W hidden truth that public labels imply
 Q11 W class that is not in every split
+Q12 W support set smaller than asked
 A01 E pickle asks for a forbidden global
 A02 E entry malformed
 A03 E parallel lists differ in length

@@ -1,8 +1,8 @@
 """The JSON Schemas in ``schemas/``, generated from the types: run ``python -m curate.schema`` after a type changed.
 
 There is one for every JSON that leaves the house: ``dataset.json``, a line of ``problems.jsonl``, the report of
-``verify``, ``relabel`` and ``evaluate``, a submission, what ``info`` and ``sources`` print with ``--json``; and one for
-a row of each table.
+``verify``, ``relabel`` and ``evaluate``, a submission, the changes of a release, what ``info``, ``sources`` and
+``review`` print with ``--json``, a review's plan and a line of its log; and one for a row of each table.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import msgspec
 from curate.evaluate.report import Evaluation
 from curate.evaluate.submission import Submission
 from curate.model import TABLES, Finding, Source
+from curate.releasing import Changes
+from curate.review.log import Event
+from curate.review.plan import Plan
+from curate.review.report import Agreement, Status
 from curate.store import Manifest
 from curate.summary import Summary
 from curate.taxonomy import Relabelled
@@ -28,11 +32,16 @@ FOLDER = Path(__file__).parent / "schemas"
 def generate() -> dict[str, dict[str, Any]]:
     """The schemas by file name without ``.json``."""
     types: dict[str, Any] = {
+        "changes": Changes,
         "dataset": Manifest,
         "evaluate": Evaluation,
         "finding": Finding,
         "info": Summary,
+        "plan": Plan,
         "relabel": Relabelled,
+        "review-agreement": list[Agreement],
+        "review-event": Event,
+        "review-status": Status,
         "source": Source,
         "submission": Submission,
         "verify": Report,

@@ -13,7 +13,7 @@ else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,19 +22,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import relevance
+from curate.build.candidates import Candidates, Kind, Picked, Rule, Target, Wanted, candidates_of, pick
+from curate.build.groups import Group, Groups, groups_of
+from curate.build.members import has_role, roles_of, searchable
 from curate.build.upkeep import without_queries
-from curate.dataset import Dataset, flags, plain, positions
+from curate.dataset import Dataset, plain, positions
 from curate.errors import SchemaError, UsageError
-from curate.model import Command, Finding, RelevanceRule, Step, finding
+from curate.model import Command, Finding, Step, finding
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 VERB = "build split query-gallery"
-Target = Literal["instance", "category"]
-Rule = Literal["largest", "first"]
-Kind = Literal["box", "mask", "image"]
-Group = Literal["sequence", "place", "none"]
+Unjudged = Literal["report", "drop"]
 
 
 def build_split(
@@ -46,6 +46,8 @@ def build_split(
     kind: Kind | None = None,
     min_area: float | None = None,
     group: Group = "sequence",
+    given: Sequence[str] = (),
+    unjudged: Unjudged = "report",
     keep_members: bool = False,
 ) -> Dataset:
     """Choose queries and gallery: writes ``queries``, ``members``, the images' ``split`` and the relevance rule.
@@ -60,18 +62,31 @@ def build_split(
     Args:
         target: what a query asks for; instances where the dataset has any, else classes.
         queries_per: queries per target, each from another image; 1.
-        rule: ``largest`` (area of mask or box; the default) or ``first`` (by id) of the candidates.
-        kind: what of the image is the query: its box (the default), its mask or the whole image.
+        rule: ``largest`` (area of mask or box; the default), ``cleanest`` mask or ``first`` (by id) of the candidates
+            (``curate.build.candidates``).
+        kind: what of the image is the query: its box (the default), its mask or the whole image. Or ``text``: each
+            target is asked for in words, by its definition or description, or else by its name; no image leaves.
         min_area: box area ``w * h`` in px² below which an annotation is no query and makes its image an ignored one;
             that of the dataset's relevance rule.
         group: what must not stand on both sides.
+        given: ids of annotations: these become queries, all that leave every query a positive, and no others.
+        unjudged: gallery images of which for some query nobody knows whether they answer it are counted (``report``),
+            or leave the gallery (``drop``), with the queries that then have no positive. Distractors stay.
         keep_members: keep the queries and members that are there.
 
     Raises:
-        UsageError: ``keep_members`` where there are no queries, or together with an option that chooses.
+        UsageError: ``keep_members`` where there are no queries, or together with an option that chooses; options that
+            do not go together; an unknown annotation is given.
         SchemaError: no target has a candidate with another image left to be found.
     """
-    chosen = {"target": target, "queries-per": queries_per, "rule": rule, "kind": kind, "min-area": min_area}
+    chosen: dict[str, Any] = {
+        "target": target,
+        "queries-per": queries_per,
+        "rule": rule,
+        "kind": kind,
+        "min-area": min_area,
+    }
+    chosen["queries"] = tuple(sorted(set(given))) or None
     asked = [name for name, value in chosen.items() if value is not None]
     has_queries = dataset.table("queries").num_rows > 0
     if keep_members and asked:
@@ -79,27 +94,24 @@ def build_split(
     if keep_members and not has_queries:
         raise UsageError("--keep-members", "the dataset has no queries", hint="leave it out to choose some")
     if has_queries and not asked:
-        return _keep(dataset, group)
+        return _keep(dataset, group, unjudged)
     if queries_per is not None and queries_per < 1:
         raise UsageError("--queries-per", f"is {queries_per}", "expected at least 1")
-    wanted = _Wanted(
+    for name in ("queries-per", "rule", "queries"):
+        if kind == "text" and chosen[name] is not None:
+            raise UsageError("--kind text", f"given together with --{name}", "expected one text for each target")
+    if given and queries_per is not None:
+        raise UsageError("--queries", "given together with --queries-per", hint="leave one of them out")
+    wanted = Wanted(
         target=target or _usual_target(dataset),
-        queries_per=queries_per or 1,
+        queries_per=queries_per or max(1, len(set(given))),
         rule=rule or "largest",
         kind=kind or "box",
         min_area=dataset.info.relevance.min_area if min_area is None else min_area,
         group=group,
+        given=tuple(sorted(set(given))),
     )
-    return _choose(dataset, wanted)
-
-
-class _Wanted(NamedTuple):
-    target: Target
-    queries_per: int
-    rule: Rule
-    kind: Kind
-    min_area: float
-    group: Group
+    return _choose(dataset, wanted, unjudged)
 
 
 def _usual_target(dataset: Dataset) -> Target:
@@ -110,42 +122,96 @@ def _usual_target(dataset: Dataset) -> Target:
 # ------------------------------------------------------------------------------------------------------ new queries
 
 
-def _choose(dataset: Dataset, wanted: _Wanted) -> Dataset:
+def _choose(dataset: Dataset, wanted: Wanted, unjudged: Unjudged) -> Dataset:
     rule = msgspec.structs.replace(dataset.info.relevance, target=wanted.target, min_area=wanted.min_area)
-    groups = _groups(dataset, wanted.group)
-    searched = _searchable(dataset)
-    candidates = _candidates(dataset, rule, wanted)
-    picked = _pick(candidates, groups.code, searched, wanted.queries_per)
-    if not len(picked.rows):
+    groups = groups_of(dataset, wanted.group)
+    searched = searchable(dataset)
+    candidates = candidates_of(dataset, rule, wanted)
+    if wanted.kind == "text":
+        picked = _findable(candidates, groups, searched)
+    else:
+        picked = pick(candidates, groups.code, searched, wanted.queries_per)
+    if not picked.number.any():
         raise SchemaError(
             f"dataset {dataset.info.name!r}",
             f"no query can be chosen among {len(candidates.names)} targets ({wanted.target})",
             "expected targets that are to be seen in several images, not all of one sequence or place",
             "try another --target, --kind or --group, or a smaller --min-area",
         )
-    queries = _query_table(dataset, picked.rows, wanted)
+    names = [name for name, number in zip(candidates.names, picked.number, strict=True) if number]
+    queries = _texts(dataset, names, wanted) if wanted.kind == "text" else _query_table(dataset, picked.rows, wanted)
     query_images = positions(queries["image_id"], dataset.table("images")["id"])
+    query_images = query_images[query_images >= 0]
     gallery = searched & ~picked.gone[groups.code]
     split = dataset.replace(
         info=msgspec.structs.replace(dataset.info, relevance=rule),
         queries=queries,
         support=dataset.table("support").slice(0, 0),
         judgements=dataset.table("judgements").slice(0, 0),
-        **_roles(dataset, query_images, gallery),
+        **roles_of(dataset, query_images, gallery),
     )
     without = [name for name, number in zip(candidates.names, picked.number, strict=True) if not number]
+    if wanted.given:
+        used = set(queries["annotation_id"].to_pylist())
+        findings = [_not_taken(name) for name in wanted.given if name not in used]
+    else:
+        findings = [_no_query(wanted.target, name) for name in without]
     counts = {
         "targets": len(candidates.names),
         "candidates": len(candidates.row),
-        "queries": len(picked.rows),
+        "queries": queries.num_rows,
         "targets without query": len(without),
     }
-    if wanted.queries_per > 1:
+    if wanted.given:
+        counts["given and not taken"] = len(findings)
+    elif wanted.queries_per > 1:
         fewer = (picked.number > 0) & (picked.number < wanted.queries_per)
         counts[f"targets with fewer than {wanted.queries_per}"] = int(fewer.sum())
-    steps = [Step(what=f"queries: {wanted.rule} {wanted.kind} of each {wanted.target}", counts=counts)]
+    which = "given" if wanted.given else "text" if wanted.kind == "text" else f"{wanted.rule} {wanted.kind}"
+    steps = [Step(what=f"queries: {which} of each {wanted.target}", counts=counts)]
     options = {name.replace("_", "-"): value for name, value in wanted._asdict().items()}
-    return _finished(dataset, split, options, steps, groups, [_no_query(wanted.target, name) for name in without])
+    del options["given"]
+    if wanted.given:
+        del options["queries-per"]
+        options["queries"] = list(wanted.given)
+    return _finished(dataset, split, options, steps, groups, findings, unjudged)
+
+
+def _findable(candidates: Candidates, groups: Groups, searched: Bools) -> Picked:
+    """All targets that the gallery shows; no image leaves it."""
+    seen = candidates.seen_target[searched[candidates.seen_image]]
+    number = np.minimum(np.bincount(seen, minlength=len(candidates.names)), 1)
+    return Picked(np.zeros(0, np.int64), number, np.zeros(int(groups.code.max(initial=-1)) + 1, bool))
+
+
+def _texts(dataset: Dataset, names: list[str], wanted: Wanted) -> pa.Table:
+    """One query in words for each target: its definition or description, or else its name."""
+    table, said = ("instances", "description") if wanted.target == "instance" else ("categories", "definition")
+    known = dataset.table(table)
+    at = positions(pa.array(names), known["id" if wanted.target == "instance" else "name"])
+    words = plain(known[said]).take(pa.array(at, mask=at < 0))
+    if wanted.target == "instance":  # better a class than a number
+        words = pc.coalesce(words, plain(known["category"]).take(pa.array(at, mask=at < 0)))
+    return pa.table(
+        {
+            "id": [f"t:{name}" for name in names],
+            "kind": ["text"] * len(names),
+            "group": names,
+            "text": pc.coalesce(words, pa.array(names)),
+            "image_id": pa.nulls(len(names), pa.string()),
+            wanted.target: names,
+        }
+    )
+
+
+def _not_taken(name: str) -> Finding:
+    return finding(
+        "Q02",
+        f"annotation {name}",
+        "was given and became no query: it is no candidate, or leaves itself or another query without positive",
+        item=name,
+        severity="warning",
+    )
 
 
 def _no_query(target: str, name: str) -> Finding:
@@ -158,98 +224,7 @@ def _no_query(target: str, name: str) -> Finding:
     )
 
 
-class _Candidates(NamedTuple):
-    """What may become a query and what answers one, as parallel arrays; targets are numbers, in the order of names."""
-
-    names: list[str]
-    row: Ints  # candidates, of each target the best first: rows of the table annotations
-    image: Ints
-    target: Ints
-    seen_image: Ints  # positives
-    seen_target: Ints
-
-
-def _candidates(dataset: Dataset, rule: RelevanceRule, wanted: _Wanted) -> _Candidates:
-    annotations, categories = dataset.table("annotations"), dataset.table("categories")
-    found = relevance.evidence(dataset, rule)
-    found = found.filter(found["positive"])
-    fit = annotations.select(["category", "x", "area", "segmentation", "polygons"]).take(found["row"])
-    roles = ("benchmark",) if wanted.target == "category" else ("benchmark", "other")
-    named = categories.filter(pc.is_in(plain(categories["role"]), value_set=pa.array(roles)))["name"].combine_chunks()
-    category = plain(fit["category"])
-    asked = flags(pc.or_(pc.is_in(category, value_set=named), pc.is_null(category)))
-    masked = flags(pc.or_(pc.is_valid(fit["segmentation"]), pc.is_valid(fit["polygons"])))
-    image = found["image"].to_numpy()
-    fits = asked & ~(_has_role(dataset, "support") | _has_role(dataset, "distractor"))[image]
-    if wanted.kind != "image":
-        fits &= masked if wanted.kind == "mask" else flags(pc.is_valid(fit["x"]))
-
-    names = pc.unique(found["target"].filter(pa.array(asked)))
-    names = names.take(pc.sort_indices(names))
-    target, row = positions(found["target"], names), found["row"].to_numpy()
-    area = np.where(masked, pc.fill_null(fit["area"], np.nan).to_numpy(), np.nan)
-    area = np.where(np.isnan(area), found["size"].to_numpy(), area)
-    order = np.lexsort((row, -area, target)) if wanted.rule == "largest" else np.lexsort((row, image, target))
-    order = order[fits[order]]
-    seen = target >= 0
-    return _Candidates(names.to_pylist(), row[order], image[order], target[order], image[seen], target[seen])
-
-
-class _Picked(NamedTuple):
-    rows: Ints  # of the table annotations, sorted
-    number: Ints  # of queries, per target
-    gone: Bools  # per group: whether it left the gallery
-
-
-def _pick(candidates: _Candidates, group: Ints, searched: Bools, queries_per: int) -> _Picked:
-    """Pick queries greedily; ``group`` and ``searched`` are per image.
-
-    Costs time by the candidates tried, each with the targets in its group.
-    """
-    total = len(candidates.names)
-    # What a group takes with it when it leaves: for each target, the gallery images that show it.
-    seen = np.unique(candidates.seen_image * total + candidates.seen_target)
-    seen = seen[searched[seen // total]]
-    share, shown = np.unique(group[seen // total] * total + seen % total, return_counts=True)
-    first_share = np.searchsorted(share // total, np.arange(group.max(initial=-1) + 2)).tolist()
-    share_target, share_images = (share % total).tolist(), shown.tolist()
-    left = np.bincount(seen % total, minlength=total)
-
-    first = np.searchsorted(candidates.target, np.arange(total + 1)).tolist()
-    turn = first[:-1].copy()
-    group_of, image_of = group[candidates.image].tolist(), candidates.image.tolist()
-    order = np.lexsort((np.arange(total), left)).tolist()
-    left, gone, number = left.tolist(), [False] * (len(first_share) - 1), [0] * total
-    used: set[tuple[int, int]] = set()
-    rows = []
-
-    def bearable(target: int, leaving: range) -> bool:
-        return left[target] > 0 and all(
-            left[share_target[k]] > share_images[k]
-            for k in leaving
-            if share_target[k] == target or number[share_target[k]]
-        )
-
-    for _ in range(queries_per):
-        for target in order:
-            while turn[target] < first[target + 1]:
-                i = turn[target]
-                turn[target] += 1
-                where = group_of[i]
-                leaving = range(0) if gone[where] else range(first_share[where], first_share[where + 1])
-                if (target, image_of[i]) in used or not bearable(target, leaving):
-                    continue
-                for k in leaving:
-                    left[share_target[k]] -= share_images[k]
-                gone[where] = True
-                number[target] += 1
-                used.add((target, image_of[i]))
-                rows.append(candidates.row[i])
-                break
-    return _Picked(np.sort(np.array(rows, np.int64)), np.array(number, np.int64), np.array(gone, bool))
-
-
-def _query_table(dataset: Dataset, rows: Ints, wanted: _Wanted) -> pa.Table:
+def _query_table(dataset: Dataset, rows: Ints, wanted: Wanted) -> pa.Table:
     annotations = dataset.table("annotations").take(pa.array(rows))
     columns = {
         "id": pc.binary_join_element_wise("q:", annotations["id"], ""),
@@ -267,11 +242,11 @@ def _query_table(dataset: Dataset, rows: Ints, wanted: _Wanted) -> pa.Table:
 # ------------------------------------------------------------------------------------------------- queries that exist
 
 
-def _keep(dataset: Dataset, group: Group) -> Dataset:
+def _keep(dataset: Dataset, group: Group, unjudged: Unjudged) -> Dataset:
     queries = dataset.table("queries")
     searched = positions(dataset.table("images")["id"], relevance.gallery(dataset)) >= 0
     own = positions(queries["image_id"], dataset.table("images")["id"])
-    roles = _roles(dataset, own[own >= 0], searched)
+    roles = roles_of(dataset, own[own >= 0], searched)
     if dataset.table("members").num_rows:
         del roles["members"]
     split = dataset.replace(**roles)
@@ -290,68 +265,11 @@ def _keep(dataset: Dataset, group: Group) -> Dataset:
         finding("Q02", f"query {name}", "no image of the gallery answers it; dropped", item=name, severity="warning")
         for name in lost.to_pylist()
     ]
-    return _finished(dataset, split, {"keep-members": True, "group": group}, steps, _groups(dataset, group), dropped)
+    options = {"keep-members": True, "group": group}
+    return _finished(dataset, split, options, steps, groups_of(dataset, group), dropped, unjudged)
 
 
 # -------------------------------------------------------------------------------------------------------------- shared
-
-
-class _Groups(NamedTuple):
-    """Images that may show one scene."""
-
-    what: Group
-    code: Ints  # per image
-    known: Bools  # per image; an image of an unknown group has a code of its own
-
-
-def _groups(dataset: Dataset, what: Group) -> _Groups:
-    images = dataset.table("images")
-    alone = np.arange(images.num_rows)
-    if what == "none":
-        return _Groups(what, alone, np.zeros(len(alone), bool))
-    name = plain(images[what])
-    if what == "sequence":  # sources may give one name to different drives; a place is one place
-        name = pc.binary_join_element_wise(plain(images["source"]), name, "\0")
-    encoded = pc.unique(name).drop_null()
-    code = positions(name, encoded)
-    return _Groups(what, np.where(code >= 0, code, len(encoded) + alone), code >= 0)
-
-
-def _searchable(dataset: Dataset) -> Bools:
-    """The images that a gallery may hold: those with a role in the present one, or all; but never support images."""
-    support = positions(dataset.table("images")["id"], dataset.table("support")["image_id"]) >= 0
-    support |= _has_role(dataset, "support")
-    members = _has_role(dataset, "gallery") | _has_role(dataset, "distractor")
-    if members.any():
-        return (members | _has_role(dataset, "query")) & ~support
-    searchable: Bools = ~support
-    return searchable
-
-
-def _has_role(dataset: Dataset, role: str) -> Bools:
-    members = dataset.table("members")
-    having = members.filter(pc.equal(plain(members["role"]), role))["image_id"]
-    has: Bools = positions(dataset.table("images")["id"], having) >= 0
-    return has
-
-
-def _roles(dataset: Dataset, query_images: Ints, gallery: Bools) -> dict[str, pa.Table]:
-    """The tables members and images (their column split), for the positions of query images and the gallery."""
-    images = dataset.table("images")
-    distractor = _has_role(dataset, "distractor") & gallery
-    is_query = np.zeros(images.num_rows, bool)
-    is_query[query_images] = True
-    support = _has_role(dataset, "support")
-    parts = {"query": is_query, "gallery": gallery & ~distractor, "distractor": distractor, "support": support}
-    members = pa.concat_tables(
-        pa.table({"image_id": images["id"].filter(pa.array(mask)), "role": pa.repeat(pa.scalar(role), int(mask.sum()))})
-        for role, mask in parts.items()
-    )
-    code = np.where(is_query, 1, 0)
-    unused = ~is_query & ~gallery
-    split = pa.DictionaryArray.from_arrays(pa.array(code, pa.int32(), mask=unused), pa.array(["gallery", "query"]))
-    at = images.schema.get_field_index("split")
-    return {"members": members, "images": images.set_column(at, images.schema.field(at), split)}
 
 
 def _finished(
@@ -359,10 +277,14 @@ def _finished(
     split: Dataset,
     options: dict[str, Any],
     steps: list[Step],
-    groups: _Groups,
-    findings: Sequence[Finding],
+    groups: Groups,
+    findings: list[Finding],
+    unjudged: Unjudged,
 ) -> Dataset:
     """The split with its lineage: what is known of leaks, and what the gallery holds for the queries."""
+    if unjudged == "drop":
+        split, step, lost = _without_unjudged(split)
+        steps, findings, options = [*steps, step], [*findings, *lost], {**options, "unjudged": "drop"}
     ids = split.table("images")["id"]
     query = positions(ids, split.table("queries")["image_id"]) >= 0
     gallery = positions(ids, relevance.gallery(split)) >= 0
@@ -388,3 +310,33 @@ def _finished(
     command = Command(verb=VERB, options=options, steps=tuple(steps))
     info = dataset.child(dataset.info.name, command=command, relevance=split.info.relevance)
     return split.replace(info=info, problems=findings)
+
+
+def _without_unjudged(split: Dataset) -> tuple[Dataset, Step, list[Finding]]:
+    """Take gallery images that are unjudged for any query out, and then queries that nothing answers any more."""
+    ids = split.table("images")["id"]
+    distractor = has_role(split, "distractor")
+    gallery = positions(ids, relevance.gallery(split)) >= 0
+    doubtful = np.zeros(len(ids), bool)
+    for _, unknown in relevance.unjudged(split):
+        doubtful[positions(unknown, ids)] = True
+    gallery &= distractor | ~doubtful
+    own = positions(split.table("queries")["image_id"], ids)
+    split = split.replace(**roles_of(split, own[own >= 0], gallery))
+    answered = relevance.overview(split)
+    lost = answered.filter(pc.equal(answered["positive"], 0))["query_id"]
+    if not gallery.any() or len(lost) == answered.num_rows:
+        raise SchemaError(
+            f"dataset {split.info.name!r}",
+            "no query keeps a positive when unjudged images are dropped",
+            "expected coverage that calls images exhaustive for the classes that are searched for",
+            "fill coverage (a review round), or use --unjudged report",
+        )
+    split = without_queries(split, lost)
+    own = positions(split.table("queries")["image_id"], ids)
+    split = split.replace(**roles_of(split, own[own >= 0], gallery))
+    counts = {"gallery images": int(gallery.sum()), "dropped images": int((doubtful & ~distractor).sum())}
+    counts |= {"queries": split.table("queries").num_rows, "queries without positive": len(lost)}
+    message = "all gallery images that answer it are unjudged for another query; dropped"
+    findings = [finding("Q02", f"query {name}", message, item=name, severity="warning") for name in lost.to_pylist()]
+    return split, Step(what="unjudged images dropped", counts=counts), findings

@@ -1,4 +1,4 @@
-"""``curate build``: subsets, query/gallery splits and hidden tests."""
+"""``curate build``: subsets, splits, support sets, hidden tests, and no leaks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.commands.options import dataset_argument, output_options, report_options, show_result
+from curate.commands.options import dataset_argument, output_options, report_options, root_option, show_result
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,10 +17,12 @@ _SHOWN = 20  # findings that are listed
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what each step would leave, and write nothing.")
 
+_LEAKS = click.Choice(["copy", "near", "sequence", "place", "instance", "time"])
+
 
 @click.group("build")
 def command() -> None:
-    """Make a dataset out of another: subsets, query/gallery splits, hidden tests."""
+    """Make a dataset out of another: subsets, splits, support sets, hidden tests."""
 
 
 @command.command("subset")
@@ -32,7 +34,20 @@ def command() -> None:
     metavar="BOUND",
     help='Only annotations whose box is such a share of the image: "<0.15", ">=1%". Several must all hold.',
 )
+@click.option(
+    "--area", multiple=True, metavar="BOUND", help='Only annotations whose box has such an area in px²: ">=400".'
+)
+@click.option(
+    "--size-of",
+    type=click.Choice(["box", "largest", "every", "total"]),
+    default="box",
+    show_default=True,
+    help="Of the boxes of a class in an image: each for itself, the largest for all, all or none, or their sum.",
+)
 @click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only annotations of this class.")
+@click.option(
+    "--supercategory", "supercategories", multiple=True, metavar="NAME", help="Also those of the classes below this."
+)
 @click.option("--source", "sources", multiple=True, metavar="SOURCE", help="Only images of this source.")
 @click.option("--split", "splits", multiple=True, metavar="SPLIT", help="Only images of this split.")
 @click.option(
@@ -41,7 +56,30 @@ def command() -> None:
     metavar="EXPR",
     help="Only what meets a condition, such as \"weather == 'fog' and h >= 20\". Several must all hold.",
 )
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only images that say so: weather=fog, place=ulm, acdc.condition=rain; of annotations: annotation.NAME=VALUE.",
+)
+@click.option("--class-count", multiple=True, metavar="BOUND", help='Only classes with so many annotations: ">=10".')
+@click.option(
+    "--frequency",
+    "frequencies",
+    multiple=True,
+    type=click.Choice(["easy", "medium", "hard", "singleton"]),
+    help="Only instances shown more than 10 times (easy), 5 to 10, fewer than 5 (hard), or once.",
+)
 @click.option("--drop-empty", is_flag=True, help="Also drop images that are left without annotation.")
+@click.option("--sample", metavar="N", help="So many images, or such a share of them: 1000, 10%.")
+@click.option("--sample-per-class", type=click.IntRange(min=1), metavar="N", help="Of each class so many images.")
+@click.option("--seed", default="0", show_default=True, metavar="TEXT", help="What a sample hangs on.")
+@click.option(
+    "--preset",
+    type=click.Choice(["instre-xs", "instre-xxs"]),
+    help="Small objects of INSTRE (below 15 %, at most 5 % of the image), with queries and gallery.",
+)
 @dry_run_option
 @report_options
 def subset(
@@ -60,12 +98,17 @@ def subset(
       curate build subset all --class Car --class Van --split training --drop-empty -o cars
       curate build subset all --where "image.weather == 'fog' and not iscrowd" -o fog
 
-    The filters work in this order: source, split, conditions on images, class, size, conditions on annotations, emptied
-    images. The counts after each are shown, and kept in dataset.json.
+      curate build subset all --supercategory vehicle --area ">=400" --size-of largest --sample 10% -o tenth
+      curate build subset instre --preset instre-xs -o xs
+
+    The filters work in this order: source, split, attributes of and conditions on images, class, size, area, attributes
+    of and conditions on annotations, count per class, frequency, emptied images, samples, preset. The counts after each
+    are shown, and kept in dataset.json.
 
     --size compares w*h / (W*H); an annotation without box passes no bound. --split is that of this dataset, or of the
-    source where this dataset has none. An image that loses an annotation to --size or --where is no longer a negative
-    of that class: a row of the table coverage says so.
+    source where this dataset has none. An image that loses an annotation to anything but its class is no longer a
+    negative of that class: a row of the table coverage says so. A sample is the same on every machine, and part of any
+    larger one with the same --seed.
     """
     read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
     from curate.build.subset import build_subset
@@ -89,13 +132,25 @@ def split() -> None:
 @click.option("--queries-per", type=click.IntRange(min=1), help="Queries per target.  [default: 1]")
 @click.option(
     "--rule",
-    type=click.Choice(["largest", "first"]),
-    help="Which annotations become queries: the largest, or the first by id.  [default: largest]",
+    type=click.Choice(["largest", "cleanest", "first"]),
+    help="Which annotations become queries: the largest, the cleanest masks, or the first by id.  [default: largest]",
 )
 @click.option(
     "--kind",
-    type=click.Choice(["box", "mask", "image"]),
-    help="What of the image is the query.  [default: box]",
+    type=click.Choice(["box", "mask", "image", "text"]),
+    help="What of the image is the query; text: words for each target, and no image.  [default: box]",
+)
+@click.option(
+    "--queries",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text file with ids of annotations, one a line: these become the queries.",
+)
+@click.option(
+    "--unjudged",
+    type=click.Choice(["report", "drop"]),
+    default="report",
+    show_default=True,
+    help="Gallery images of which for some query nobody knows whether they answer it: count them, or leave them out.",
 )
 @click.option(
     "--min-area",
@@ -120,6 +175,7 @@ def query_gallery(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    queries: Path | None,
     **options: Any,
 ) -> None:
     """Choose queries in the dataset DS, and the gallery that is searched for them.
@@ -127,6 +183,7 @@ def query_gallery(
     \b
       curate build split query-gallery kitti --target category -o benchmark
       curate build split query-gallery voxdet -o soir
+      curate build split query-gallery all --kind text --target category --unjudged drop -o words
 
     Every query has a positive in the gallery; a target that cannot have such a query gets none and is reported. A
     dataset that has queries keeps them, checked, unless an option asks for others.
@@ -134,7 +191,169 @@ def query_gallery(
     read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
     from curate.build.split import build_split
 
-    finish(build_split(read, **options), as_json=as_json, quiet=quiet)
+    given = [line.strip() for line in _text(queries).splitlines() if line.strip()] if queries else []
+    if queries and not given:
+        raise UsageError(queries, "names no annotation", "expected ids, one a line")
+    finish(build_split(read, given=given, **options), as_json=as_json, quiet=quiet)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(path, f"is no UTF-8 text (byte {error.start})", "expected ids, one a line") from None
+
+
+@split.command("train-val-test")
+@dataset_argument
+@output_options("the divided dataset", required=False)
+@click.option(
+    "--share",
+    "shares",
+    multiple=True,
+    metavar="SPLIT=SHARE",
+    help="The splits, with their share of the images.  [default: train=0.7, val=0.15, test=0.15]",
+)
+@click.option(
+    "--group",
+    type=click.Choice(["sequence", "place", "none"]),
+    default="sequence",
+    show_default=True,
+    help="Images that share it go to one split.",
+)
+@click.option(
+    "--assign",
+    multiple=True,
+    metavar="SOURCE=SPLIT,...",
+    help="Images of this source, or SOURCE/SPLIT as found there, go only to these splits.",
+)
+@click.option("--seed", default="0", show_default=True, metavar="TEXT", help="What decides between equals.")
+@click.option("--strict", is_flag=True, help="Fail where a class is not in every split.")
+@dry_run_option
+@report_options
+def train_val_test(
+    dataset: Path,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    shares: tuple[str, ...],
+    assign: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Divide the dataset DS into train, val and test: groups stay whole, and rare classes are spread first.
+
+    \b
+      curate build split train-val-test all --share train=0.8 --share test=0.2 -o divided
+      curate build split train-val-test all --assign kitti=train --assign cityscapes/val=val,test -o divided
+
+    Every class stands in every split as far as its groups allow; one that does not is reported (Q11), with the reason.
+    """
+    read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
+    from curate.build.partition import build_partition
+
+    parts = {name: _number("--share", text, name) for text, name in ((s, s.partition("=")[0]) for s in shares)}
+    assigned = {key: names.split(",") for key, _, names in (text.partition("=") for text in assign)}
+    finish(build_partition(read, shares=parts, assign=assigned, **options), as_json=as_json, quiet=quiet)
+
+
+def _number(option: str, text: str, name: str) -> float:
+    try:
+        return float(text.removeprefix(f"{name}="))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}", "is no share", "expected for example train=0.8") from None
+
+
+@command.command("support")
+@dataset_argument
+@output_options("the dataset with support sets", required=False)
+@click.option(
+    "-n", "--number", type=click.IntRange(min=1), default=5, show_default=True, help="Pictures for each target."
+)
+@click.option(
+    "--target",
+    type=click.Choice(["instance", "category"]),
+    help="What the examples are of.  [default: as the queries ask, else instance, where the dataset has any]",
+)
+@click.option("--from", "from_splits", multiple=True, metavar="SPLIT", help="Take examples from this split.")
+@click.option(
+    "--group",
+    type=click.Choice(["sequence", "place", "none"]),
+    default="sequence",
+    show_default=True,
+    help="No example shares it with the gallery.",
+)
+@click.option("--min-area", type=click.FloatRange(min=0), metavar="PX", help="Smaller boxes, in px², are no examples.")
+@click.option("--template", "templates", multiple=True, metavar="TEXT", help='A text for each: "a photo of a {}".')
+@click.option("--seed", default="0", show_default=True, metavar="TEXT", help="What the choice hangs on.")
+@dry_run_option
+@report_options
+def support(
+    dataset: Path,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Give each class or instance of the dataset DS a few examples: boxes in pictures, and words.
+
+    \b
+      curate build support searchad --from train --template "a photo of a {}" -o with_support
+
+    Examples are spread over sources and sizes. They stand in no gallery, nor does their sequence or a copy of them: in
+    a dataset without gallery, all images but those of --from are searched; without --from examples leave it.
+    """
+    read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
+    from curate.build.support import build_support
+
+    finish(build_support(read, **options), as_json=as_json, quiet=quiet)
+
+
+@command.command("leakage")
+@dataset_argument
+@output_options("the dataset without leaks", required=False)
+@click.option("--look", type=_LEAKS, multiple=True, help="Look for this kind.  [default: copy, sequence]")
+@click.option("--forbid", type=_LEAKS, multiple=True, help="Look for this kind, and fail if there is any.")
+@click.option(
+    "--fix",
+    type=click.Choice(["drop", "move"]),
+    help="Take images that leak out of the gallery; between splits, drop them or move them together.",
+)
+@click.option("--before", metavar="DATE", help="For time: distractors must be older, instances as young or younger.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, for near.")
+@root_option
+@dry_run_option
+@report_options
+def leakage(
+    dataset: Path,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    jobs: int,
+    roots: dict[str, str],
+    **options: Any,
+) -> None:
+    """Look for what stands on both sides of the dataset DS: queries and gallery, or its splits.
+
+    \b
+      curate build leakage benchmark --dry-run
+      curate build leakage benchmark --forbid copy --forbid near -j 4 -o checked
+      curate build leakage divided --look sequence --look near --fix move -o sound
+
+    Kinds: copy (equal SHA-256), near (near-duplicate pictures, which are read), sequence, place, instance (between
+    splits), time (distractors that may be younger than what is searched for). What a fix does is listed.
+    """
+    read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
+    from curate.build.leakage import build_without_leaks
+    from curate.build.near import clusters
+
+    near = clusters(read, roots=roots, jobs=jobs) if "near" in (*options["look"], *options["forbid"]) else None
+    finish(build_without_leaks(read, near=near, **options), as_json=as_json, quiet=quiet)
 
 
 @command.command("hidden")

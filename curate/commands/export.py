@@ -30,7 +30,10 @@ class _Formats(click.Command):
 @click.option("--compat", metavar="upstream", help="As upstream's own program writes it, faults included.")
 @click.option("--key-prefix", metavar="TEXT", help="anns_pt, captions_pt: folder to put before each image path.")
 @click.option(
-    "--status", multiple=True, metavar="STATUS", help="coco, captions_pt: annotations of this status; may be repeated."
+    "--status",
+    multiple=True,
+    metavar="STATUS",
+    help="coco, captions_pt, parquet: annotations of this status; may be repeated.",
 )
 @click.option("--keep-ids", is_flag=True, default=None, help="coco: ids as the imported file had them.")
 @click.option(
@@ -42,7 +45,8 @@ class _Formats(click.Command):
     metavar="PX",
     help="searchad: px² that a positive's box has; by default the dataset's rule.",
 )
-@click.option("--images", metavar="HOW", help="ilias: pictures by link, as a copy, or none.")
+@click.option("--images", metavar="HOW", help="ilias: pictures by link, copy or none; parquet: embed or none.")
+@click.option("--date", metavar="YYYY-MM-DD", help="croissant: the date of publication.")
 @root_option
 @report_options
 def command(
@@ -61,6 +65,9 @@ def command(
       curate export coco small -o small.json
       curate export anns_pt soir -o anns.pt
       curate export anns_pt soir -o anns.pt --compat upstream
+      curate export searchad rare -o searchad
+      curate export ilias objects -o ilias --images copy
+      curate export parquet rare -o rare-parquet --images embed --root kitti=raw/kitti
 
     The default is the sound file where upstream's own has known faults; what a format cannot hold is left out and
     counted.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -24,12 +24,25 @@ from curate.commands.options import (
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.prelabel.runner import Outcome, Task
+    from curate.prelabel.runner import Outcome
+    from curate.prelabel.tasks import Task
 
 
 @click.command("prelabel")
 @dataset_argument
 @output_options("the dataset with the proposals", required=False)
+@click.option(
+    "--detector",
+    type=click.Choice(["source", "owlv2", "automatic"]),
+    default="source",
+    show_default=True,
+    help="Where boxes come from: the dataset, OWLv2, or everything that sam finds.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), metavar="DIR", help="Folder of OWLv2.")
+@click.option("--text", "texts", multiple=True, help="What OWLv2 looks for; anything if not given. May be repeated.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Least score of OWLv2's boxes; 0.2 if not given.")
+@click.option("--nms", type=click.FloatRange(0, 1), help="Overlap above which the better box stays; 0.4 if not given.")
+@click.option("--points", type=click.IntRange(min=1), help="Points per side of automatic's grid; 32 if not given.")
 @click.option(
     "--segmenter",
     type=click.Choice(["sam", "grabcut", "ellipse"]),
@@ -71,12 +84,22 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and open no model.")
 @root_option
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who does the work."
+)
+@click.option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; this machine if not given.")
 @jobs_option
 @report_options
 def command(
     dataset: Path,
     output: Path | None,
     overwrite: bool,
+    detector: str,
+    weights: Path | None,
+    texts: tuple[str, ...],
+    threshold: float | None,
+    nms: float | None,
+    points: int | None,
     segmenter: str,
     checkpoint: Path | None,
     kind: str | None,
@@ -96,6 +119,8 @@ def command(
     queue_file: Path | None,
     dry_run: bool,
     roots: dict[str, str],
+    engine: Literal["local", "ray"],
+    ray_address: str | None,
     jobs: int,
     as_json: bool,
     quiet: bool,
@@ -110,10 +135,16 @@ def command(
     needs no weights and does for clear objects only; ellipse is what both must beat. Nothing that was there changes.
 
     A run that is killed goes on where it was when the same command is given again; the result is the same, to the byte.
+    With --detector owlv2 or automatic all images are looked at, and the proposals are new objects:
+
+    \b
+      curate prelabel idd --detector owlv2 --weights owlv2-base --text rickshaw --segmenter grabcut -o idd-found
+
     An image that cannot be read is listed in problems.jsonl, the others go on, and the exit code is 1.
     """
     from curate import store
     from curate.prelabel import proof, runner
+    from curate.prelabel.tasks import select, select_images
 
     if output is None and not dry_run:
         raise UsageError("--output", "is missing", "expected -o and a folder to write, or --dry-run")
@@ -123,7 +154,15 @@ def command(
         if file is not None:
             check_new_file(file, overwrite, dataset)
     opened = store.read(dataset)
-    tasks = runner.select(opened, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
+    if detector == "source":
+        tasks = select(opened, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
+    elif classes or without_mask:
+        what = "--class" if classes else "--without-mask"
+        raise UsageError(what, f"chooses among boxes that are there; {detector} looks for others")
+    else:
+        tasks = select_images(opened, sources=sources, roots=roots)
+    if ray_address is not None and engine != "ray":
+        raise UsageError("--ray-address", "is given, but not --engine ray")
     if dry_run or output is None:
         show_result(_plan(tasks), _plan_text(tasks), as_json=as_json, quiet=quiet)
         return 0
@@ -137,6 +176,16 @@ def command(
             checkpoint=checkpoint,
             kind=kind,
             device=device,
+            detector=detector,
+            detector_options={
+                "weights": None if weights is None else str(weights),
+                "texts": texts or None,
+                "threshold": threshold,
+                "nms": nms,
+                "points": points,
+            },
+            engine=engine,
+            ray_address=ray_address,
             options={"masks": int(masks) if masks else None, "choose": choose, "chunk": chunk},
             share=clean,
             shard=shard_size,
@@ -207,9 +256,8 @@ def _seconds(outcome: Outcome) -> dict[str, float]:
 
 
 def _text(result: dict[str, Any], outcome: Outcome, failed: int) -> str:
-    lines = [
-        f"{outcome.masks:,} masks for {result['boxes']:,} boxes in {result['images']:,} images -> {result['output']}"
-    ]
+    what = f" for {result['boxes']:,} boxes" if result["boxes"] else ""
+    lines = [f"{outcome.masks:,} masks{what} in {result['images']:,} images -> {result['output']}"]
     if outcome.done_before:
         lines.append(f"{outcome.done_before:,} shards were there from an earlier run")
     spent = ", ".join(f"{name} {value:.1f} s" for name, value in result["seconds"].items())

@@ -39,6 +39,7 @@ from curate.demo.tiny_sam import CHECKPOINT
 from curate.export import anns_pt, coco
 from curate.pages import evaluation, prelabel
 from curate.prelabel import runner
+from curate.prelabel.tasks import select
 from curate.verify import Report, verify
 
 MARKER = "demo.json"
@@ -218,7 +219,7 @@ def _prelabel(segmenter: str, name: str, into: str, place: Place) -> Outcome:
         checkpoint = place.folder / "raw" / CHECKPOINT.name
         checkpoint.write_bytes(CHECKPOINT.read_bytes())
     dataset = place.read(name)
-    tasks = runner.select(dataset, roots=place.roots)
+    tasks = select(dataset, roots=place.roots)
     work = place.folder / f"{into}.work"
     outcome = runner.run(dataset, tasks, work, segmenter, checkpoint=checkpoint)
     shutil.rmtree(work)

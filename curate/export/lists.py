@@ -28,11 +28,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance
-from curate.atomic import atomic_folder
 from curate.dataset import Dataset, plain, positions, whole
 from curate.errors import SchemaError, UsageError
+from curate.export._folder import export_folder
 
-FILES = ("queries.tsv", "qrels.txt", "gallery.tsv", "support.tsv")
 _GRADES = {"positive": 1, "easy": 1, "hard": 1, "negative": 0, "ignore": -1, "junk": -1}
 _BATCH = 65_536
 _WHITE = r"[\s\p{Z}\p{C}]"
@@ -61,7 +60,7 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, compat: str 
         _check_ids(name, dataset.table(name)["id"])
     pairs = relevance.relevance(dataset)
     grades = pairs["label"].to_pylist()
-    with atomic_folder(Path(path), overwrite=overwrite, ours=_is_ours) as folder:
+    with export_folder(path, "lists", dataset, overwrite=overwrite) as folder:
         _write(folder / "queries.tsv", _QUERIES, _batches(_with_path(dataset, queries), _QUERIES))
         _write(folder / "qrels.txt", (), _qrels(pairs))
         if support.num_rows:
@@ -77,10 +76,6 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, compat: str 
         "support_rows": support.num_rows,
         "unjudged_pairs": int(pc.sum(relevance.overview(dataset)["unjudged"]).as_py() or 0),
     }
-
-
-def _is_ours(folder: Path) -> bool:
-    return all(entry.name in FILES for entry in folder.iterdir())
 
 
 def _check_ids(table: str, ids: pa.ChunkedArray) -> None:

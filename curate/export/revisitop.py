@@ -21,17 +21,17 @@ import json
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance
-from curate.atomic import atomic_folder
 from curate.dataset import Dataset, plain, positions, whole
 from curate.engine import collector_paused
 from curate.errors import SchemaError, UsageError
+from curate.export._folder import export_folder
 from curate.export._numbers import far_edge
 
 _OWN = "revisitop/"
@@ -52,30 +52,47 @@ def write(dataset: Dataset, path: Path, *, overwrite: bool = False, compat: str 
     """
     if compat is not None:
         raise UsageError(f"--compat {compat}", "is no variant of revisitop", hint="leave it out")
-    with collector_paused(), atomic_folder(Path(path), overwrite=overwrite, ours=_is_ours) as folder:
-        queries = dataset.table("queries")
-        asked = queries.filter(pc.is_valid(queries["image_id"]))
-        if not asked.num_rows:
-            hint = "make some with 'curate build split query-gallery'"
-            raise SchemaError(dataset.info.name, "has no query with an image", "expected image or box queries", hint)
-        distractors, held = _gallery(dataset)
-        sets = _sets(dataset, asked["image_id"].to_pylist(), held)
-        for name, (query_rows, images) in sets.items():
+    with collector_paused(), export_folder(path, "revisitop", dataset, overwrite=overwrite) as folder:
+        held = plan(dataset)
+        for name, (queries, images) in held.sets.items():
             (folder / name).mkdir()
-            content = _truth(dataset, asked.take(pa.array(query_rows)), images)
-            (folder / name / f"gnd_{name}.pkl").write_bytes(plain_pickle_of(content))
-        if distractors:
+            (folder / name / f"gnd_{name}.pkl").write_bytes(plain_pickle_of(truth(dataset, queries, images)))
+        if held.distractors:
             (folder / _DISTRACTORS).mkdir()
-            text = "".join(f"{line}\n" for line in distractors)
+            text = "".join(f"{line}\n" for line in held.distractors)
             (folder / _DISTRACTORS / f"{_DISTRACTORS}.txt").write_text(text, encoding="utf-8")
     return {
-        "sets": len(sets),
-        "images": sum(len(images) for _, images in sets.values()),
-        "queries": asked.num_rows,
-        "distractors": len(distractors),
-        "left_out_queries_without_image": queries.num_rows - asked.num_rows,
-        "unjudged_pairs_that_count_as_negative": _unjudged(dataset, asked, sets),
+        "sets": len(held.sets),
+        "images": sum(len(images) for _, images in held.sets.values()),
+        "queries": sum(queries.num_rows for queries, _ in held.sets.values()),
+        "distractors": len(held.distractors),
+        "left_out_queries_without_image": held.without_image,
+        "unjudged_pairs_that_count_as_negative": _unjudged(dataset, held),
     }
+
+
+class Plan(NamedTuple):
+    """What is written: by set its queries (rows of the table) and the ids of its images, both in their lists' order."""
+
+    sets: dict[str, tuple[pa.Table, list[str]]]
+    distractors: list[str]  # revisitop's, as paths
+    without_image: int  # queries that are left out
+
+
+def plan(dataset: Dataset) -> Plan:
+    """
+    Raises:
+        SchemaError: no query has an image.
+    """
+    queries = dataset.table("queries")
+    asked = queries.filter(pc.is_valid(queries["image_id"]))
+    if not asked.num_rows:
+        hint = "make some with 'curate build split query-gallery'"
+        raise SchemaError(dataset.info.name, "has no query with an image", "expected image or box queries", hint)
+    distractors, images = _gallery(dataset)
+    sets = _sets(dataset, asked["image_id"].to_pylist(), images)
+    taken = {name: (asked.take(pa.array(rows)), held) for name, (rows, held) in sets.items()}
+    return Plan(taken, distractors, queries.num_rows - asked.num_rows)
 
 
 def plain_pickle_of(value: Any) -> bytes:
@@ -85,14 +102,6 @@ def plain_pickle_of(value: Any) -> bytes:
     pickler.fast = True
     pickler.dump(value)
     return body.getvalue()
-
-
-def _is_ours(folder: Path) -> bool:
-    def known(entry: Path) -> bool:
-        names = [file.name for file in entry.iterdir()] if entry.is_dir() else [""]
-        return names in ([f"gnd_{entry.name}.pkl"], [f"{_DISTRACTORS}.txt"])
-
-    return all(known(entry) for entry in folder.iterdir())
 
 
 def _gallery(dataset: Dataset) -> tuple[list[str], list[str]]:
@@ -137,7 +146,12 @@ def _sets(dataset: Dataset, asked: list[str], held: list[str]) -> dict[str, tupl
     return dict(sorted(sets.items()))
 
 
-def _truth(dataset: Dataset, queries: pa.Table, images: list[str]) -> dict[str, Any]:
+def truth(dataset: Dataset, queries: pa.Table, images: list[str]) -> dict[str, Any]:
+    """What the pickle of a set holds.
+
+    Raises:
+        SchemaError: an image has two queries, two images have one name, or a query has no region.
+    """
     imlist, qimlist = _names(images), _names(queries["image_id"].to_pylist())
     found = relevance.relevance(dataset, queries["id"].to_pylist())
     index = positions(found["image_id"], pa.array(images, pa.string()))
@@ -189,13 +203,14 @@ def _boxes(dataset: Dataset, queries: pa.Table) -> list[list[float]]:
     return boxes
 
 
-def _unjudged(dataset: Dataset, asked: pa.Table, sets: dict[str, tuple[list[int], list[str]]]) -> int:
+def _unjudged(dataset: Dataset, held: Plan) -> int:
     """Pairs of a query and an image of its set of which nobody knows the answer."""
-    if len(sets) == 1:
-        return int(pc.sum(relevance.overview(dataset, asked["id"].to_pylist())["unjudged"]).as_py() or 0)
-    total, ids = 0, asked["id"].to_pylist()
-    for rows, images in sets.values():
+    total = 0
+    for queries, images in held.sets.values():
+        ids = queries["id"].to_pylist()
+        if len(held.sets) == 1:
+            return int(pc.sum(relevance.overview(dataset, ids)["unjudged"]).as_py() or 0)
         of_set = pa.array(images, pa.string())
-        for _, unknown in relevance.unjudged(dataset, [ids[row] for row in rows]):
+        for _, unknown in relevance.unjudged(dataset, ids):
             total += int(np.sum(pc.is_in(plain(unknown), value_set=of_set).to_numpy(zero_copy_only=False)))
     return total

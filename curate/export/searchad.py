@@ -32,10 +32,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance, taxonomy
-from curate.atomic import atomic_folder
 from curate.dataset import Dataset, plain, positions
 from curate.engine import collector_paused
 from curate.errors import SchemaError, UsageError
+from curate.export._folder import export_folder
 from curate.export._numbers import far_edge
 from curate.geometry import box_from_corners
 
@@ -89,7 +89,7 @@ def write(
     area = dataset.info.relevance.min_area if min_area is None else min_area
     if not 0 <= area < np.inf:
         raise UsageError("--min-area", f"is {area}", "expected an area in px², 0 or more")
-    with collector_paused(), atomic_folder(Path(path), overwrite=overwrite, ours=_is_ours) as folder:
+    with collector_paused(), export_folder(path, "searchad", dataset, overwrite=overwrite) as folder:
         images = _images(dataset)
         order = _in_order(images)
         labels, evaluated = _labels(dataset)
@@ -116,10 +116,6 @@ def write(
         **left_out,
         "left_out_queries_of_no_class": without_class,
     }
-
-
-def _is_ours(folder: Path) -> bool:
-    return all(entry.name == _QUERIES or entry.name.startswith("searchad_") for entry in folder.iterdir())
 
 
 # ------------------------------------------------------------------------------------------------------------- images

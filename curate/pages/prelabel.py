@@ -32,7 +32,7 @@ class Proposal(NamedTuple):
     """A row made by ``curate prelabel``."""
 
     id: str
-    parent: str
+    parent: str  # empty where a detector found it
     segmenter: str
     category: str
     facts: Mapping[str, Any]
@@ -48,14 +48,17 @@ def proposals(dataset: Dataset) -> list[Proposal]:
     masks = {row["id"]: row["segmentation"] for row in rows}
     found = []
     for row in rows:
-        if not row["attributes"] or '"prelabel"' not in row["attributes"] or row["parent_id"] is None:
+        if not row["attributes"] or '"prelabel"' not in row["attributes"]:
             continue
         facts = json.loads(row["attributes"]).get("prelabel")
         if not facts:
             continue
         name = " ".join(filter(None, [facts.get("model"), facts.get("kind"), (facts.get("checkpoint") or "")[:8]]))
-        iou = _iou(row["segmentation"], masks.get(row["parent_id"]))
-        found.append(Proposal(row["id"], row["parent_id"], name, row["category"] or "", facts, doubt(facts), iou))
+        if facts.get("detector"):
+            name += f" in what {facts['detector']['model']} found"
+        iou = _iou(row["segmentation"], masks.get(row["parent_id"] or ""))
+        parent, category = row["parent_id"] or "", row["category"] or ""
+        found.append(Proposal(row["id"], parent, name, category, facts, doubt(facts), iou))
     return sorted(found, key=lambda one: (-one.doubt, one.id))
 
 
@@ -135,7 +138,7 @@ def _side_by_side(
     if len(by_segmenter) < 2:
         return []
     of = {name: {one.parent: one for one in every} for name, every in by_segmenter.items()}
-    common = sorted(set.intersection(*(set(every) for every in of.values())))
+    common = sorted(set.intersection(*(set(every) for every in of.values())) - {""})
     rows = []
     for parent in [common[i] for i in spread(len(common), SIDE_BY_SIDE).tolist()]:
         tiles = list(object_tiles(dataset, [parent], CROPS, roots))
@@ -157,4 +160,4 @@ def _tile(dataset: Dataset, one: Proposal, roots: Mapping[str, str], title: str)
     if one.truth is not None:
         parts.append(f"true IoU {one.truth:.2f}")
     parts += one.facts.get("flags") or []
-    return tile_values(tile) | {"name": printable(title), "caption": f"{one.category}, {', '.join(parts)}"}
+    return tile_values(tile) | {"name": printable(title), "caption": ", ".join(filter(None, [one.category, *parts]))}

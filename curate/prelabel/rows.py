@@ -1,8 +1,9 @@
 """From a mask to a row: a proposal whose parent is the annotation that gave the box, with where it comes from.
 
 ``attributes.prelabel`` of a row: ``model``, ``kind`` and ``checkpoint`` (SHA-256) as the segmenter has them;
-``prompt``; ``predicted_iou`` and ``stability``, null where the segmenter has none; ``box_iou``, of the mask's box with
-the prompt's; ``components``; ``removed`` and ``filled``, pixels of the clean-up; ``flags``.
+``detector``, where the box is a detector's; ``prompt``, a box or a point; ``predicted_iou`` and ``stability``, null
+where the segmenter has none; ``box_iou``, of the mask's box with the prompt's; ``components``;
+``removed`` and ``filled``, pixels of the clean-up; ``flags``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from curate.prelabel.prompts import Mask
 
 
 class Wanted(NamedTuple):
-    """A box to segment: what the new row takes over from the annotation that has it."""
+    """An object to segment: what the new row takes over from the annotation or the detector that has it."""
 
-    parent: str
-    box: Box
+    parent: str | None
+    box: Box | None  # None: it comes from a point
     category: str | None
     source_label: str | None
     instance: str | None
+    point: tuple[float, float] | None = None
+    score: float | None = None  # of a detector
+    name: str = ""  # id of the row, where it has no parent
 
 
 def suffix(identity: Mapping[str, Any]) -> str:
@@ -44,10 +48,13 @@ def row_of(
     box = rle_bounds(rle)
     if not box[2]:
         return None
-    agreement = float(box_iou(np.array([box], float), np.array([wanted.box], float))[0, 0])
+    agreement, prompt = None, {"point": list(wanted.point or ())}
+    if wanted.box is not None:
+        agreement = float(box_iou(np.array([box], float), np.array([wanted.box], float))[0, 0])
+        prompt = {"box": list(wanted.box)}
     facts = {
-        **{name: identity[name] for name in ("model", "kind", "checkpoint") if name in identity},
-        "prompt": {"box": list(wanted.box)},
+        **{name: identity[name] for name in ("model", "kind", "checkpoint", "detector") if name in identity},
+        "prompt": prompt,
         "predicted_iou": _rounded(mask.predicted_iou),
         "stability": _rounded(mask.stability),
         "box_iou": _rounded(agreement),
@@ -57,7 +64,7 @@ def row_of(
         "flags": list(mask.flags),
     }
     return Annotation(
-        id=f"{wanted.parent}.{suffix(identity)}",
+        id=wanted.name if wanted.parent is None else f"{wanted.parent}.{suffix(identity)}",
         image_id=image_id,
         parent_id=wanted.parent,
         category=wanted.category,
@@ -70,6 +77,8 @@ def row_of(
         area=float(np.count_nonzero(cleaned.pixels)),
         segmentation=rle,
         status="proposal",
+        origin=f"model:{identity['model']}",
+        score=wanted.score,
         attributes={"prelabel": facts},
     )
 

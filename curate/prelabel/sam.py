@@ -69,7 +69,7 @@ class Sam:
         if not len(prompts):
             return  # an image without boxes costs no embedding
         with torch.inference_mode():
-            self.predictor.set_image(np.ascontiguousarray(self._not_too_thin(picture)))
+            self.predictor.set_image(np.ascontiguousarray(self.not_too_thin(picture)))
             begin, chunk = 0, self.chunk
             while begin < len(prompts):
                 try:
@@ -86,7 +86,7 @@ class Sam:
                 begin += chunk
         self.predictor.reset_image()
 
-    def _not_too_thin(self, picture: Picture) -> Picture:
+    def not_too_thin(self, picture: Picture) -> Picture:
         """The picture, black below or beside it where the model's input would have no row or column for it."""
         height, width = picture.shape[:2]
         least = -(-max(height, width) // self.loaded.model.image_encoder.img_size)

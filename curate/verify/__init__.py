@@ -1,4 +1,4 @@
-"""Check a dataset, a COCO file or an ``anns.pt`` before it is used or released.
+"""Check a dataset, or a file or folder in one of many formats (``Kind``), before it is used or released.
 
 Each rule is a small generator that looks at a :class:`~curate.verify.subject.Subject` and yields findings;
 ``curate.verify.rules`` lists them by code. Nothing is changed, and nothing is fetched from a network.
@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from curate.codes import Severity
 from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.model import Finding
-from curate.verify import anns, coco, images, plan, schema, text
+from curate.verify import images, kinds, plan, schema, text
+from curate.verify import severities as severity
 from curate.verify.report import Level, NotRun, Report, collect, encodable
 from curate.verify.rules import LEVELS, READING, RULES, select
 from curate.verify.subject import Kind, Subject, of_dataset
@@ -37,23 +39,27 @@ def verify(
     jobs: int = 1,
     name: str | None = None,
     noticed: Iterable[Finding] = (),
+    severities: Mapping[str, Severity] | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Check a dataset, or the COCO file or ``anns.pt`` at a path; which of the two is told by the content.
+    """Check a dataset, or what is at a path; of which kind that is, is told by the content.
 
     Args:
         only, skip: codes (``M04``) or letters (``B``). That a file cannot be read is reported in any case.
-        roots: folders of images by source, which win over those that the dataset itself names; ``coco`` and
-            ``anns_pt`` are the sources of such files.
+        roots: folders of images by source, which win over those that the dataset itself names; the source of a file
+            or folder in a foreign format is the name of its kind (``coco``).
         jobs: local processes to look at images with; the report does not depend on it.
         name: what the report calls the target.
         noticed: findings of the caller that belong into the report.
+        severities: what the findings of some codes count as, where that is not the house's own (``severities.read``);
+            what keeps a target from being read stays an error.
         progress: told how many image files are done, of how many.
 
     Raises:
         UsageError: an unknown code or level, or a root that is no folder or of no source of the target.
     """
     chosen = select(only, skip)
+    changed = severity.check(severities or {})
     if level not in LEVELS:
         raise UsageError(f"level {level!r}", "unknown", f"expected one of {', '.join(LEVELS)}")
     given = _folders(roots or {})
@@ -63,7 +69,7 @@ def verify(
         named = {source: Path(root) for source, root in target.info.roots.items()}
         subject: Subject | None = of_dataset(target, {**named, **given})
     else:
-        kind, subject, reading = _read(Path(target), given)
+        kind, subject, reading = kinds.read(Path(target), given)
         # What keeps a file from being read is told, whatever was asked for.
         found += [one for one in reading if one.code in chosen or (subject is None and one.severity == "error")]
     path = name or (target.info.name if isinstance(target, Dataset) else str(target))
@@ -76,10 +82,11 @@ def verify(
         path,
         kind,
         level,
-        (one for part in (found, wanted) for one in part),
+        severity.apply((one for part in (found, wanted) for one in part), changed),
         checked=planned.checked,
         not_run=planned.not_run,
-        counts=anns.counts(subject) if kind == "anns_pt" else subject.counts(),
+        severities=changed,
+        counts=kinds.counts(subject),
         fingerprint=target.fingerprint() if isinstance(target, Dataset) else None,
     )
 
@@ -114,15 +121,6 @@ def _check_sources(subject: Subject, roots: Mapping[str, Path]) -> None:
             raise UsageError(f"--root {source}", "is no source of this input", f"expected one of {known}")
 
 
-def _read(path: Path, roots: Mapping[str, Path]) -> tuple[Kind, Subject | None, list[Finding]]:
-    kind = text.recognise(path)
-    if isinstance(kind, Finding):
-        return "unknown", None, [kind]
-    if kind == "anns_pt":
-        return "anns_pt", *anns.load(path, roots)
-    return "coco", *coco.load(path, roots)
-
-
 def _findings(
     subject: Subject, planned: plan.Plan, level: Level, chosen: set[str], jobs: int, progress: Progress | None
 ) -> Iterator[Finding]:
@@ -140,6 +138,7 @@ def _report(
     *,
     checked: set[str],
     not_run: tuple[NotRun, ...] = (),
+    severities: Mapping[str, Severity] | None = None,
     counts: dict[str, int] | None = None,
     fingerprint: str | None = None,
 ) -> Report:
@@ -153,6 +152,7 @@ def _report(
         counts=counts or {},
         checked=tuple(sorted(checked)),
         not_run=not_run,
+        severities=dict(severities or {}),
         totals=totals,
         capped=capped,
         findings=kept,

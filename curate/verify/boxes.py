@@ -74,7 +74,7 @@ def partly_outside(subject: Subject) -> Iterator[Finding]:
     over = np.fmax(
         np.fmax(-boxes.x, boxes.x + boxes.w - boxes.width), np.fmax(-boxes.y, boxes.y + boxes.h - boxes.height)
     )
-    hit = _placed(boxes) & ~outside & (over > OVERRUN) & ~_corner_files(subject)
+    hit = _placed(boxes) & ~outside & (over > OVERRUN) & ~corner_files(subject)
     for row in np.flatnonzero(hit).tolist():
         text = f"box {boxes.text(row)} leaves the {_frame(boxes, row)} frame by {over[row]:g} px"
         yield _at(subject, "B04", row, text)
@@ -83,7 +83,7 @@ def partly_outside(subject: Subject) -> Iterator[Finding]:
 def wholly_outside(subject: Subject) -> Iterator[Finding]:
     """B05: wholly outside the frame."""
     boxes = subject.boxes
-    for row in np.flatnonzero(_outside(boxes) & ~_corner_files(subject)).tolist():
+    for row in np.flatnonzero(_outside(boxes) & ~corner_files(subject)).tolist():
         yield _at(subject, "B05", row, f"box {boxes.text(row)} lies outside the {_frame(boxes, row)} frame")
 
 
@@ -114,7 +114,7 @@ def corners(subject: Subject) -> Iterator[Finding]:
     """B06, one for a file: nearly all boxes leave the frame as x, y, w, h and fit as corners x1, y1, x2, y2."""
     boxes = subject.boxes
     names, file = _files(subject)
-    hit = _corner_files(subject)
+    hit = corner_files(subject)
     for number in np.unique(file[hit]).tolist():
         mine = hit & (file == number)
         row = int(np.argmax(mine))
@@ -128,7 +128,7 @@ def corners(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _corner_files(subject: Subject) -> Mask:
+def corner_files(subject: Subject) -> Mask:
     """Boxes that look like corners, in files where nearly all do."""
     held: Mask | None = subject.memo.get("corners")
     if held is not None:
@@ -159,7 +159,7 @@ def _overruns(subject: Subject, side: str, across: Floats, down: Floats, hint: s
     """``across`` and ``down`` are the pixels by which each box overruns its frame, negative inside it."""
     boxes = subject.boxes
     names, file = _files(subject)
-    placed = _placed(boxes) & ~_corner_files(subject)
+    placed = _placed(boxes) & ~corner_files(subject)
     beyond = placed & ((np.abs(across - 1) < 1e-6) | (np.abs(down - 1) < 1e-6))
     touching = placed & ((np.abs(across) < 1e-6) | (np.abs(down) < 1e-6)) & ~beyond
     for number in np.unique(file[beyond]).tolist():
@@ -185,7 +185,7 @@ def against_mask(subject: Subject) -> Iterator[Finding]:
     shared = np.clip(np.minimum(ours[2:], masks[2:]) - np.maximum(ours[:2], masks[:2]), 0, None).prod(axis=0)
     union = (ours[2:] - ours[:2]).prod(axis=0) + (masks[2:] - masks[:2]).prod(axis=0) - shared
     iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    hit = usable & (distance > MASK_DISTANCE) & (iou < MASK_IOU) & ~_corner_files(subject)
+    hit = usable & (distance > MASK_DISTANCE) & (iou < MASK_IOU) & ~corner_files(subject)
     for row in np.flatnonzero(hit).tolist():
         x1, y1, x2, y2 = masks[:, row]
         mask = f"[{x1:g}, {y1:g}, {x2 - x1:g}, {y2 - y1:g}]"

@@ -173,8 +173,14 @@ def _compare(task: _Task, header: Header, path: Path, found: Callable[..., Findi
 
 def _twin(task: _Task, listings: dict[Path, dict[str, str]]) -> str | None:
     """A hint at a file whose path is the same but for case or Unicode form."""
-    folder, real = task.root, []
-    for part in task.name.split("/"):
+    name = real_name(task.root, task.name, listings)
+    return name and f"{name!a} is there: other case or Unicode form"
+
+
+def real_name(root: Path, name: str, listings: dict[Path, dict[str, str]]) -> str | None:
+    """The path below ``root`` that is ``name`` but for case or Unicode form; ``listings`` is kept between calls."""
+    folder, real = root, []
+    for part in name.split("/"):
         if part in ("", "."):
             continue
         if folder not in listings:
@@ -182,12 +188,12 @@ def _twin(task: _Task, listings: dict[Path, dict[str, str]]) -> str | None:
                 listings[folder] = {_folded(entry.name): entry.name for entry in os.scandir(folder)}
             except OSError:
                 listings[folder] = {}
-        name = part if (folder / part).exists() else listings[folder].get(_folded(part))
-        if name is None:
+        there = part if (folder / part).exists() else listings[folder].get(_folded(part))
+        if there is None:
             return None
-        real.append(name)
-        folder = folder / name
-    return f"{'/'.join(real)!a} is there: other case or Unicode form"
+        real.append(there)
+        folder = folder / there
+    return "/".join(real)
 
 
 def _folded(name: str) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow.compute as pc
 
+from curate.dataset import flags
 from curate.model import Finding, finding
 from curate.verify import shapes
 from curate.verify.subject import Subject
@@ -57,6 +59,15 @@ def mask_size(subject: Subject) -> Iterator[Finding]:
         text = f"mask is {size[0]:.0f} x {size[1]:.0f} px; expected {frame[0]:g} x {frame[1]:g} as its image"
         place = subject.place("annotations", row, "segmentation")
         yield finding("M05", place, text, item=subject.item("annotations", row), hint=hint)
+
+
+def crowd_outlines(subject: Subject) -> Iterator[Finding]:
+    """M07, a warning: a crowd outlined by polygons only, where COCO's tools expect run lengths."""
+    crowd = flags(pc.equal(subject.column("annotations", "iscrowd"), True))
+    for row in np.flatnonzero(crowd & (shapes.of(subject).kind == shapes.POLYGONS)).tolist():
+        place = subject.place("annotations", row, "polygons")
+        text = "crowd has polygons and no run lengths; expected run lengths"
+        yield finding("M07", place, text, item=subject.item("annotations", row), severity="warning")
 
 
 def mixed_kinds(subject: Subject) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from curate.verify.subject import Subject
 
 # Rules that look at the files below a root.
 NEED_ROOTS = {"P03", *images.CODES}
+_WITH_SIZES = ("dataset", "coco", "voc")  # kinds whose records state the sizes of images
 _IN_RECORDS = {"I03"}  # of these, what is also seen in the records
 _FROM_FULL = {"I09"}  # ... and what begins with level full
 
@@ -44,7 +45,7 @@ def _codes(rules: Iterable[Rule]) -> set[str]:
 
 
 def _in_records(subject: Subject) -> set[str]:
-    return set() if subject.kind == "anns_pt" else _IN_RECORDS
+    return _IN_RECORDS if subject.kind in _WITH_SIZES else set()
 
 
 def _without_files(subject: Subject, codes: set[str]) -> Iterator[NotRun]:
@@ -56,7 +57,7 @@ def _without_files(subject: Subject, codes: set[str]) -> Iterator[NotRun]:
 
 def _without_facts(subject: Subject, level: Level) -> Iterator[NotRun]:
     """Rules that need what the records do not say."""
-    if level == "quick" or subject.kind == "anns_pt":
+    if level == "quick" or subject.kind not in _WITH_SIZES:
         return
     boxes = subject.boxes
     n = int((~boxes.framed & boxes.sound).sum())

@@ -13,7 +13,7 @@ from curate.relevance import overview, targets
 from curate.verify.subject import Mask, Subject
 
 
-def _has_role(subject: Subject, *roles: str) -> Mask:
+def has_role(subject: Subject, *roles: str) -> Mask:
     """For each image, whether it has one of ``roles``."""
     role = subject.column("members", "role")
     named = np.isin(role.to_numpy(zero_copy_only=False).astype(object), roles) if len(role) else np.zeros(0, bool)
@@ -24,14 +24,14 @@ def _has_role(subject: Subject, *roles: str) -> Mask:
 
 def _query_images(subject: Subject) -> Mask:
     """For each image, whether it is, or holds, a query."""
-    mask = np.append(_has_role(subject, "query"), False)
+    mask = np.append(has_role(subject, "query"), False)
     mask[positions(subject.column("queries", "image_id"), subject.column("images", "id"))] = True
     return mask[:-1]
 
 
 def query_in_gallery(subject: Subject) -> Iterator[Finding]:
     """Q01: an image that is a query and stands in the gallery too."""
-    both = _query_images(subject) & _has_role(subject, "gallery", "distractor")
+    both = _query_images(subject) & has_role(subject, "gallery", "distractor")
     for row in np.flatnonzero(both).tolist():
         name = subject.item("images", row)
         text = f"image {name} is a query and stands in the gallery; expected one or the other"
@@ -44,7 +44,7 @@ def query_copy_in_gallery(subject: Subject) -> Iterator[Finding]:
     if hashes.null_count == len(hashes):
         return
     codes = pc.fill_null(hashes.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.int64)
-    queries, gallery = _query_images(subject), _has_role(subject, "gallery", "distractor")
+    queries, gallery = _query_images(subject), has_role(subject, "gallery", "distractor")
     first = {
         code: row for row in np.flatnonzero(queries & (codes >= 0))[::-1].tolist() if (code := int(codes[row])) >= 0
     }
@@ -78,7 +78,7 @@ def without_positive(subject: Subject) -> Iterator[Finding]:
 
 def distractor_with_instance(subject: Subject) -> Iterator[Finding]:
     """Q02: a distractor that shows an instance that is searched for."""
-    distractor = np.append(_has_role(subject, "distractor"), False)
+    distractor = np.append(has_role(subject, "distractor"), False)
     instance = subject.column("annotations", "instance")
     if not distractor.any() or instance.null_count == len(instance):
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from curate.codes import CODES
+from curate.codes import CODES, Severity
 from curate.errors import printable
 from curate.model import Finding
 from curate.verify.subject import Kind
@@ -54,6 +54,7 @@ class Report(Struct, frozen=True, kw_only=True):
     counts: Annotated[dict[str, int], Meta(description="rows per table")] = {}
     checked: Annotated[tuple[str, ...], Meta(description="codes of the rules that were run")] = ()
     not_run: tuple[NotRun, ...] = ()
+    severities: Annotated[dict[str, Severity], Meta(description="what a configuration makes of codes")] = {}
     totals: Annotated[tuple[Total, ...], Meta(description="all findings, by code")] = ()
     capped: Annotated[tuple[str, ...], Meta(description="codes of which only the first findings are listed")] = ()
     findings: tuple[Finding, ...] = ()
@@ -114,6 +115,9 @@ def text(report: Report, *, only_errors: bool = False) -> str:
         lines += [f"      {line(one, report.path)}" for one in found[:limit]]
         if total.all > limit:
             lines.append(f"      ... and {total.all - limit:,} more")
+    if report.severities:
+        changed = ", ".join(f"{code} {word} (else {CODES[code][0]})" for code, word in report.severities.items())
+        lines.append(f"  severities by configuration: {changed}")
     if not only_errors:
         lines += [f"  not run: {_ranges(skipped.codes)}: {printable(skipped.reason)}" for skipped in report.not_run]
     return "\n".join(lines)

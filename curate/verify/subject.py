@@ -19,7 +19,19 @@ from numpy.typing import NDArray
 
 from curate.dataset import Dataset, empty_table, flags, plain, positions
 
-Kind = Literal["dataset", "coco", "anns_pt", "unknown"]
+Kind = Literal[
+    "dataset",
+    "coco",
+    "anns_pt",
+    "voc",
+    "searchad",
+    "revisitop",
+    "label_studio",
+    "pictures",
+    "archive",
+    "release",
+    "unknown",
+]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -75,10 +87,16 @@ class Subject:
         self.tables = dict(tables)
         self.place = place
         self.dataset = dataset
-        self.named_roots = dict(roots or {})
-        self.roots = {source: root for source, root in self.named_roots.items() if root.is_dir()}
+        self.named_roots: dict[str, Path] = {}
+        self.roots: dict[str, Path] = {}
+        self.add_roots(roots or {})
         self.category_key = category_key
         self.memo: dict[str, Any] = {}  # what rules share, found once
+
+    def add_roots(self, roots: Mapping[str, Path]) -> None:
+        """Folders of images by source, which win over those that were known."""
+        self.named_roots |= roots
+        self.roots = {source: root for source, root in self.named_roots.items() if root.is_dir()}
 
     def table(self, name: str) -> pa.Table:
         held = self.tables.get(name)

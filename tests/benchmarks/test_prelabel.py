@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,3 +93,41 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path, report: Callable[.
         peaks[count] = run_once(curate_command("prelabel", "ds", *options), folder).peak
     report(peaks=str(peaks))
     assert peaks[1500] <= peaks[300] * 1.25 + 40
+
+
+def cpu_with_descendants(command: list[object], folder: Path) -> float:
+    """CPU seconds of a command and of all processes below it, by looking at them while they run."""
+    import time
+
+    import psutil
+
+    spent: dict[int, float] = {}
+    with subprocess.Popen([str(part) for part in command], cwd=folder) as child:
+        family = psutil.Process(child.pid)
+        while child.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                for one in [family, *family.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        times = one.cpu_times()
+                        spent[one.pid] = times.user + times.system
+            time.sleep(0.1)
+    assert child.returncode == 0
+    return sum(spent.values())
+
+
+def test_ray_costs_little_more_than_processes(tmp_path: Path, report: Callable[..., None]) -> None:
+    """CPU seconds per image with two workers and shards of 500, Ray's own processes counted, the start taken off."""
+    from curate.demo.tiny_sam import CHECKPOINT
+
+    spent = {}
+    for count in (1000, 2000):
+        folder = scenes(tmp_path / str(count), count)
+        options = ["--segmenter", "sam", "--checkpoint", CHECKPOINT, "--no-proof", "-q", "--overwrite", "-j", 2]
+        for engine in ("local", "ray"):
+            command = curate_command("prelabel", "ds", *options, "--engine", engine, "-o", f"out-{engine}")
+            spent[engine, count] = cpu_with_descendants(command, folder)
+    each = {engine: (spent[engine, 2000] - spent[engine, 1000]) / 1000 for engine in ("local", "ray")}
+    starts = {engine: spent[engine, 1000] - 1000 * each[engine] for engine in each}
+    shown = {engine: round(1000 * seconds, 2) for engine, seconds in each.items()}
+    report(ms_per_image=shown, start={engine: round(seconds, 1) for engine, seconds in starts.items()})
+    assert each["ray"] <= 1.15 * SLACK * each["local"]

@@ -17,6 +17,7 @@ from curate.model import (
     Coverage,
     Image,
     Info,
+    Instance,
     Judgement,
     Member,
     Query,
@@ -169,6 +170,128 @@ def test_largest_by_mask_where_there_is_one() -> None:
     assert whole.table("queries").select(["kind", "x", "w", "image_id"]).to_pylist() == [
         {"kind": "image", "x": None, "w": None, "image_id": "s/b"}
     ]
+
+
+def test_cleanest_mask() -> None:
+    mask = Rle(size=(1, 1), counts="01")
+
+    def masked(key: str, x: float, w: float, area: float) -> Annotation:
+        name = f"s/{key}"
+        return Annotation(
+            id=f"{name}#1", image_id=name, category="car", x=x, y=10, w=w, h=10, area=area, segmentation=mask
+        )
+
+    data = dataset(
+        *map(image, "abcde"),
+        masked("a", 0, 90, 900),  # fills its box, but touches the frame's edge
+        masked("b", 5, 20, 150),  # three quarters of its box
+        masked("c", 5, 10, 90),  # nine tenths
+        masked("d", 20, 80, 800),  # touches the right edge: 20 + 80 is the width
+        box("e", 1, size=99),  # no mask
+    )
+    split = build_split(data, target="category", rule="cleanest", queries_per=9)
+    order = [build_split(data, target="category", rule="cleanest", queries_per=n) for n in (1, 2, 3, 4)]
+    assert queries(order[0]) == ["s/c#1"]
+    assert queries(order[1]) == ["s/b#1", "s/c#1"]
+    assert queries(order[2]) == ["s/a#1", "s/b#1", "s/c#1"]  # of those cut off the larger
+    assert queries(split) == queries(order[3]) == ["s/a#1", "s/b#1", "s/c#1", "s/d#1"]  # e has no mask, and stays
+
+
+def test_given_queries_and_no_others() -> None:
+    data = dataset(*map(image, "abcd"), *[box(key, n, size=n) for n, key in enumerate("aabcd", 1)])
+    split = build_split(data, target="category", given=["s/b#3", "s/a#1"])
+    assert queries(split) == ["s/a#1", "s/b#3"]
+    assert split.info.command
+    assert split.info.command.options["queries"] == ["s/a#1", "s/b#3"]
+    assert split.problems == ()
+    # Not all of them can be: an image must be left to be found.
+    every = build_split(data, target="category", given=[f"s/{k}#{n}" for n, k in enumerate("aabcd", 1)])
+    assert len(queries(every)) == 3
+    assert step(every, "queries: given")["given and not taken"] == 2
+    assert [problem.code for problem in every.problems] == ["Q02", "Q02"]
+    with pytest.raises(UsageError, match="given query 's/x#1': is no annotation of the dataset"):
+        build_split(data, target="category", given=["s/x#1"])
+
+
+def test_given_queries_that_are_no_candidates_are_named() -> None:
+    data = dataset(*map(image, "ab"), box("a", 1), box("a", 2, status="proposal"), box("b", 1))
+    split = build_split(data, target="category", given=["s/a#1", "s/a#2"])
+    assert queries(split) == ["s/a#1"]
+    assert [problem.item for problem in split.problems] == ["s/a#2"]
+
+
+def test_text_queries_take_no_image_from_the_gallery() -> None:
+    data = dataset(
+        image("a", "x"),
+        image("b", "x"),
+        image("c"),
+        Category(name="car", definition="a road vehicle"),
+        box("a", 1),
+        box("b", 1, category="bus"),
+        box("c", 1, category="tram"),
+        Member(image_id="s/a", role="gallery"),
+        Member(image_id="s/b", role="gallery"),
+    )
+    split = build_split(data, target="category", kind="text")
+    rows = split.table("queries").to_pylist()
+    assert [(q["id"], q["kind"], q["text"], q["category"], q["image_id"]) for q in rows] == [
+        ("t:bus", "text", "bus", "bus", None),
+        ("t:car", "text", "a road vehicle", "car", None),
+    ]
+    assert roles(split) == {"a": "gallery", "b": "gallery"}
+    assert overview(split)["positive"].to_pylist() == [1, 1]
+    assert [problem.item for problem in split.problems] == ["tram"]
+    with pytest.raises(UsageError, match="--kind text: given together with --rule"):
+        build_split(data, kind="text", rule="first")
+    with pytest.raises(SchemaError, match="no query can be chosen among 0 targets"):
+        build_split(dataset(image("a")), target="category", kind="text")
+
+
+def test_text_of_an_instance_is_its_description() -> None:
+    data = dataset(
+        *map(image, "ab"),
+        Instance(id="set/1", description="a red mug", category="mug"),
+        Instance(id="set/2", category="cup"),
+        box("a", 1, instance="set/1"),
+        box("b", 1, instance="set/2"),
+    )
+    found = build_split(data, kind="text").table("queries")
+    assert list(zip(found["instance"].to_pylist(), found["text"].to_pylist(), strict=True)) == [
+        ("set/1", "a red mug"),
+        ("set/2", "cup"),
+    ]
+
+
+def test_unjudged_images_are_dropped_with_queries_that_only_they_answered() -> None:
+    data = dataset(
+        *map(image, "abcdef"),
+        box("a", 1, size=90),
+        box("b", 1, size=10),
+        box("c", 1, category="bus", size=90),
+        box("d", 1, category="bus", size=10),
+        image("far"),
+        Member(image_id="s/far", role="distractor"),
+        *[Member(image_id=f"s/{key}", role="gallery") for key in "abcdef"],
+        *[Coverage(scope=f"s/{key}", category="*", state="exhaustive") for key in "bf"],
+        Coverage(scope="s/e", category="car", state="exhaustive"),
+    )
+    kept = build_split(data, target="category")
+    assert queries(kept) == ["s/a#1", "s/c#1"]
+    split = build_split(data, target="category", unjudged="drop")
+    # d may show a car, e a bus: they go, and the bus has no positive then. The distractor stays, as it was given.
+    assert queries(split) == ["s/a#1"]
+    assert roles(split) == {"a": "query", "b": "gallery", "f": "gallery", "far": "distractor"}
+    assert step(split, "unjudged images dropped") == {
+        "gallery images": 3,
+        "dropped images": 2,
+        "queries": 1,
+        "queries without positive": 1,
+    }
+    assert [problem.item for problem in split.problems] == ["q:s/c#1"]
+    assert split.info.command
+    assert split.info.command.options["unjudged"] == "drop"
+    with pytest.raises(SchemaError, match="no query keeps a positive when unjudged images are dropped"):
+        build_split(data.replace(coverage=data.table("coverage").slice(0, 0)), target="category", unjudged="drop")
 
 
 def test_several_queries_per_target_from_different_images() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PilImage
 
 from curate import store
 from curate.dataset import Dataset, from_records
@@ -89,6 +90,68 @@ def test_dry_run_writes_nothing(here: Path, curate: Run) -> None:
     assert sorted(here.iterdir()) == before
 
 
+def test_given_queries_come_from_a_file(here: Path, curate: Run) -> None:
+    (here / "ids.txt").write_text("\ufeffs/a#0\n\n s/b#1 \n", "utf-8")
+    arguments = ["build", "split", "query-gallery", "one", "--target", "category", "--queries", "ids.txt"]
+    curate(*arguments, "-o", "out")
+    assert store.read(here / "out").table("queries")["annotation_id"].to_pylist() == ["s/a#0", "s/b#1"]
+    (here / "ids.txt").write_bytes(b"\n")
+    assert "ids.txt: names no annotation; expected ids" in curate(*arguments, "-o", "x", code=2).stderr
+    (here / "ids.txt").write_bytes(b"s/a#0\n\xff")
+    assert "ids.txt: is no UTF-8 text (byte 6)" in curate(*arguments, "-o", "x", code=2).stderr
+    assert not (here / "x").exists()
+
+
+def test_support(here: Path, curate: Run) -> None:
+    done = curate("build", "support", "one", "-n", "1", "--template", "a {}", "-o", "out")
+    assert done.stdout.splitlines()[2] == (
+        "support: 1 of each category: 2 targets, 2 targets with examples, 2 images, 2 pictures, 1 sources, 4 texts"
+    )
+    assert set(store.read(here / "out").table("members")["role"].to_pylist()) == {"gallery", "support"}
+    done = curate("build", "support", "one", "--from", "train", "-o", "x", code=1)
+    assert "dataset 'one': no image is left to be searched; expected images that are" in done.stderr
+    assert not (here / "x").exists()
+
+
+def test_leakage(here: Path, curate: Run) -> None:
+    records = [
+        Image(id=f"s/{key}", source="s", split=split, file_name=f"{key}.png", sha256=sha * 32)
+        for key, split, sha in (("x", "train", "aa"), ("y", "test", "aa"), ("z", "test", "bb"))
+    ]
+    for key in "xyz":
+        PilImage.new("L", (40, 30), 9).save(here / f"{key}.png")
+    store.write(from_records(Info(name="two", roots={"s": str(here)}), records), here / "two")
+    done = curate("build", "leakage", "two", "--forbid", "copy", "--forbid", "near", "-o", "x", code=1)
+    assert [line.split(";")[0] for line in done.stderr.splitlines()[:2]] == [
+        "curate: dataset 'two': leaks by copy: 2 images that share their content stand on 2 sides:"
+        " s/y in test, s/x in train",
+        "curate: dataset 'two': leaks by near: 3 images that share their looks stand on 2 sides:"
+        " s/y in test, s/x in train",
+    ]
+    assert not (here / "x").exists()
+    done = curate("build", "leakage", "two", "--look", "near", "--fix", "move", "-o", "out")
+    assert "moved: 1 images" in done.stdout
+    assert store.read(here / "out").table("images")["split"].to_pylist() == ["test", "test", "test"]
+    store.write(from_records(Info(name="three"), records), here / "three")
+    arguments = ["build", "leakage", "three", "--look", "near", "--dry-run"]
+    assert "give --root s=" in curate(*arguments, code=2).stderr
+    assert "leaks by near: found: 1 links, 3 images" in curate(*arguments, "--root", "s=.").stdout
+    assert "neither a gallery nor two splits" in curate("build", "leakage", "one", "-o", "y", code=2).stderr
+
+
+def test_train_val_test(here: Path, curate: Run) -> None:
+    done = curate("build", "split", "train-val-test", "one", "--share", "train=0.6", "--share", "test=0.4", "-o", "out")
+    assert done.stdout.splitlines()[1:3] == [
+        "split train: 2 images, 4 annotations, 2 classes, 0 sequences",
+        "split test: 1 images, 2 annotations, 2 classes, 0 sequences",
+    ]
+    assert sorted(store.read(here / "out").table("images")["split"].to_pylist()) == ["test", "train", "train"]
+    arguments = ["one", "--share", "train=0.6", "--share", "test=0.4", "--assign", "s=train", "--strict", "-o", "x"]
+    done = curate("build", "split", "train-val-test", *arguments, code=1)
+    assert done.stderr.splitlines()[0].startswith("curate: category bus: is not in test: its sources are not assigned")
+    assert not (here / "x").exists()
+
+
 def test_subset_is_the_same_on_every_run_and_unchanged_tables_are_linked(here: Path, curate: Run) -> None:
     for name in ("x", "y"):
         curate("build", "subset", "one", "--class", "car", "--drop-empty", "-o", name)
@@ -136,7 +199,22 @@ def test_merge(here: Path, curate: Run) -> None:
             "dataset 'one': no query can be chosen among 0 targets (instance)",
         ),
         (["build", "split", "query-gallery", "one", "-o", "x", "--rule", "best"], 2, "Invalid value for '--rule'"),
-        (["build", "split", "train-val-test", "one", "-o", "x"], 2, "No such command 'train-val-test'"),
+        (["build", "split", "train-val-test", "one", "-o", "x", "--share", "train"], 2, "--share 'train': is no share"),
+        (
+            ["build", "split", "train-val-test", "one", "-o", "x", "--share", "a=0.5"],
+            2,
+            "shares: 0.5 is 0.5; expected 1",
+        ),
+        (["build", "split", "train-val-test", "one", "-o", "x", "--assign", "t=val"], 2, "assign t: no image is of it"),
+        (["build", "split", "train-val-test", "one", "-o", "x", "--assign", "s=vla"], 2, "names split 'vla'"),
+        (
+            ["build", "subset", "one", "-o", "x", "--attribute", "wether=fog"],
+            2,
+            "no one of the images has 'wether'; expected one of date_evidence, licence, place",
+        ),
+        (["build", "subset", "one", "-o", "x", "--preset", "instre-xs"], 2, "no image is of source instre"),
+        (["build", "subset", "one", "-o", "x", "--sample", "1.5"], 2, "sample '1.5': is no size"),
+        (["build", "subset", "one", "-o", "x", "--size-of", "largest"], 2, "given without --size or --area"),
     ],
 )
 def test_refusals(here: Path, curate: Run, arguments: list[str], code: int, message: str) -> None:

@@ -51,6 +51,67 @@ def test_from_boxes_to_masks(things: Path, curate: Curate, tmp_path: Path) -> No
     assert (result["images"], result["boxes"], result["masks"]) == (PICTURES, boxes, boxes)
 
 
+def test_a_killed_worker_ends_the_run_and_the_next_goes_on(things: Path, curate: Curate, tmp_path: Path) -> None:
+    import psutil
+
+    options = ("--segmenter", "sam", "--checkpoint", CHECKPOINT, "--shard-size", "1", "-j", "2")
+    command = [sys.executable, "-m", "curate", "prelabel", "things", *map(str, options), "-o", "out"]
+    manifest = tmp_path / "out.work" / "manifest.jsonl"
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (manifest.exists() and manifest.read_bytes()):
+            time.sleep(0.002)
+        workers = psutil.Process(process.pid).children() if process.poll() is None else []
+        of_ours = [one for one in workers if "spawn_main" in " ".join(one.cmdline())]
+        assert of_ours
+        of_ours[0].kill()
+        _, said = process.communicate()
+    assert process.returncode == 1
+    assert said.strip() == (
+        "curate: engine: a worker process died; killed from outside or out of memory; run again with fewer --jobs"
+    )
+    assert not (tmp_path / "out").exists()
+    assert "shards were there from an earlier run" in curate("prelabel", "things", *options, "-o", "out").stdout
+
+
+def test_a_full_disk(things: Path, curate: Curate, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for it: one line, no output, and the next run goes on."""
+    command = [sys.executable, "-m", "curate", "prelabel", "things", "--segmenter", "ellipse", "-o", "out"]
+    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    assert "File too large; the file system or a limit allows no larger file" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    curate("prelabel", "things", "--segmenter", "ellipse", "-o", "out")
+
+
+def test_everything_in_the_pictures(things: Path, curate: Curate, tmp_path: Path) -> None:
+    """Without boxes of its own a dataset gets proposals of things that nothing has named."""
+    options = ("--detector", "automatic", "--points", "8", "--segmenter", "sam", "--checkpoint", CHECKPOINT)
+    plan = json.loads(curate("prelabel", "things", *options, "--dry-run", "--json").stdout)
+    assert (plan["images"], plan["boxes"]) == (PICTURES, 0)
+    done = curate("prelabel", "things", *options, "-o", "out", "--html", "p.html", "--queue", "q.csv")
+    rows = read(tmp_path / "out").table("annotations").to_pylist()
+    new = [row for row in rows if row["status"] == "proposal"]
+    assert len(new) > 5
+    assert done.stdout.startswith(f"{len(new)} masks in {PICTURES} images -> out")
+    assert {(row["parent_id"], row["category"]) for row in new} == {(None, None)}
+    assert "no errors" in curate("verify", "out").stdout
+    assert len((tmp_path / "q.csv").read_text().splitlines()) == 1 + len(new)
+    assert "in what automatic found" in (tmp_path / "p.html").read_text()
+
+
+def test_the_same_bytes_from_ray(things: Path, curate: Curate, tmp_path: Path) -> None:
+    options = ("--segmenter", "sam", "--checkpoint", CHECKPOINT, "--shard-size", "6")
+    curate("prelabel", "things", *options, "-o", "here")
+    curate("prelabel", "things", *options, "-o", "there", "--engine", "ray", "-j", "2")
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in ("here", "there")
+    )
+    assert here == there
+
+
 def test_a_page_and_a_queue(things: Path, curate: Curate, tmp_path: Path) -> None:
     curate("prelabel", "things", "--segmenter", "grabcut", "-o", "g", "--html", "p.html", "--queue", "q.csv")
     lines = (tmp_path / "q.csv").read_text().splitlines()
@@ -97,6 +158,24 @@ def test_a_picture_that_cannot_be_read(things: Path, curate: Curate, tmp_path: P
         (("--segmenter", "ellipse", "--class", "car", "-o", "out"), 2, "class 'car': is not in the dataset"),
         (("--segmenter", "ellipse", "-o", "things"), 2, "things"),
         (("-o", "out"), 2, "--segmenter"),
+        (("--detector", "owlv2", "--segmenter", "ellipse", "-o", "out"), 2, "detector owlv2: has no folder of weights"),
+        (
+            ("--detector", "owlv2", "--weights", "things", "--segmenter", "ellipse", "-o", "out"),
+            1,
+            "things: has no config.json; expected config.json, model.safetensors, preprocessor_config.json; download",
+        ),
+        (("--detector", "automatic", "--segmenter", "ellipse", "-o", "out"), 2, "works with the segmenter sam only"),
+        (
+            ("--segmenter", "ellipse", "--text", "car", "-o", "out"),
+            2,
+            "was given the option texts; expected none; only",
+        ),
+        (
+            ("--detector", "automatic", "--class", "thing", "--segmenter", "sam", "-o", "out"),
+            2,
+            "--class: chooses among",
+        ),
+        (("--segmenter", "ellipse", "--ray-address", "a:1", "-o", "out"), 2, "--ray-address: is given, but not"),
     ],
 )
 def test_what_is_refused(

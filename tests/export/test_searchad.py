@@ -205,5 +205,6 @@ def test_by_command(tmp_path: Path, curate: Callable[..., Any]) -> None:
     assert "already exists" in curate("export", "searchad", "ds", "-o", "out", code=2).stderr
     curate("export", "searchad", "ds", "-o", "out", "--min-area", "20", "--overwrite")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-    (tmp_path / "out/own").mkdir()  # the user's own pictures
+    (tmp_path / "out/own").mkdir()
+    (tmp_path / "out/own/a.jpg").write_bytes(b"the user's own picture")
     assert "was not written by curate" in curate("export", "searchad", "ds", "-o", "out", "--overwrite", code=2).stderr

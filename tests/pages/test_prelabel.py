@@ -74,6 +74,23 @@ def test_the_page_states_means_per_segmenter(dataset: Dataset) -> None:
     assert page.count('<div class="query">') == 2
 
 
+def test_what_a_detector_found_has_no_parent() -> None:
+    facts = {"model": "sam", "detector": {"model": "owlv2"}, "predicted_iou": 0.7, "box_iou": None, "flags": []}
+    box = {"x": 2.0, "y": 2.0, "w": 5.0, "h": 6.0}
+    found = Annotation(
+        id="s/a#n", image_id="s/a", status="proposal", segmentation=mask(5), **box, attributes={"prelabel": facts}
+    )
+    records = [Image(id="s/a", source="s", file_name="a.png", width=20, height=10), found]
+    dataset = from_records(Info(name="d", sources={"s": SourceRecord(title="S")}), records)
+    (one,) = prelabel.proposals(dataset)
+    assert (one.parent, one.segmenter, one.truth) == ("", "sam in what owlv2 found", None)
+    assert one.doubt == pytest.approx(0.3)
+    page = prelabel.draw_page(dataset)
+    assert "1 pre-labels" in page
+    assert "sam in what owlv2 found" in page
+    assert '<div class="query">' not in page
+
+
 def test_nothing_to_show() -> None:
     empty = from_records(Info(name="d"), [Image(id="s/a", source="s")])
     assert prelabel.proposals(empty) == []

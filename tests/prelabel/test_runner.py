@@ -16,7 +16,7 @@ from curate.demo.tiny_sam import CHECKPOINT, judge
 from curate.errors import CurateError, UsageError
 from curate.geometry import mask_from_rle
 from curate.model import Annotation, Category, Image, Info, Rle, SourceRecord
-from curate.prelabel import runner
+from curate.prelabel import runner, shards, tasks
 from curate.prelabel.prompts import Mask, Picture, Prompts
 from curate.prelabel.rows import doubt
 
@@ -56,7 +56,7 @@ Run = Callable[..., runner.Outcome]
 def run(tmp_path: Path, scenes: tuple[Dataset, dict[str, np.ndarray]]) -> Run:
     def go(segmenter: str = "ellipse", *, dataset: Dataset | None = None, folder: str = "work", **options: Any) -> Any:
         dataset = dataset or scenes[0]
-        return runner.run(dataset, runner.select(dataset), tmp_path / folder, segmenter, **options)
+        return runner.run(dataset, tasks.select(dataset), tmp_path / folder, segmenter, **options)
 
     return go
 
@@ -101,13 +101,13 @@ def test_finished_shards_are_not_done_again(run: Run, tmp_path: Path, monkeypatc
     first = run(shard=2)
     assert first.done_before == 0
     done: list[int] = []
-    whole = runner.do_shard
-    monkeypatch.setattr(runner, "do_shard", lambda s, shard, share: done.append(shard.number) or whole(s, shard, share))
+    whole = shards.do_shard
+    monkeypatch.setattr(shards, "do_shard", lambda s, shard, share: done.append(shard.number) or whole(s, shard, share))
     assert run(shard=2).done_before == 4
     assert done == []
-    shards = tmp_path / "work" / "shards"
-    (shards / "000001.parquet").unlink()
-    (shards / "000002.parquet").write_bytes(b"cut")
+    files = tmp_path / "work" / "shards"
+    (files / "000001.parquet").unlink()
+    (files / "000002.parquet").write_bytes(b"cut")
     again = run(shard=2)
     assert done == [1, 2]
     assert again.dataset.fingerprint() == first.dataset.fingerprint()
@@ -203,11 +203,11 @@ def test_ten_thousand_boxes_in_one_image(run: Run, tmp_path: Path) -> None:
 
 def test_only_what_was_asked_for(scenes: Any) -> None:
     dataset, truth = scenes
-    assert sum(len(task.wanted) for task in runner.select(dataset, classes=["thing"])) == len(truth)
+    assert sum(len(task.wanted) for task in tasks.select(dataset, classes=["thing"])) == len(truth)
     with pytest.raises(UsageError, match=r"class 'car': is not in the dataset; expected one of thing"):
-        runner.select(dataset, classes=["car"])
+        tasks.select(dataset, classes=["car"])
     with pytest.raises(UsageError, match="source 'kitti'"):
-        runner.select(dataset, sources=["kitti"])
+        tasks.select(dataset, sources=["kitti"])
     masked = dataset.table("annotations").to_pylist()
     for row in masked[:3]:
         row["segmentation"] = {"size": [64, 64], "counts": "`0P1"}
@@ -215,7 +215,7 @@ def test_only_what_was_asked_for(scenes: Any) -> None:
 
     table = pa.Table.from_pylist(masked, schema=dataset.table("annotations").schema)
     some = Dataset(dataset.info, {**dataset.tables, "annotations": table})
-    assert sum(len(task.wanted) for task in runner.select(some, without_mask=True)) == len(truth) - 3
+    assert sum(len(task.wanted) for task in tasks.select(some, without_mask=True)) == len(truth) - 3
 
 
 def test_nothing_is_made_twice(run: Run) -> None:
@@ -223,7 +223,7 @@ def test_nothing_is_made_twice(run: Run) -> None:
     with pytest.raises(UsageError, match="rows of this segmenter already"):
         runner.run(
             first.dataset,
-            runner.select(first.dataset)[:3],
+            tasks.select(first.dataset)[:3],
             Path(first.dataset.info.roots["drawn"]).parent / "w",
             "ellipse",
         )
@@ -249,11 +249,11 @@ class Failing:
 
 
 def test_what_was_done_before_a_failure_is_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "open_segmenter", lambda *a, **k: Failing(5))
+    monkeypatch.setattr(shards, "open_segmenter", lambda *a, **k: Failing(5))
     with pytest.raises(CurateError, match="broke"):
         run(shard=2)
     assert len((tmp_path / "work" / "manifest.jsonl").read_text().splitlines()) == 2
-    monkeypatch.setattr(runner, "open_segmenter", lambda *a, **k: Failing(99))
+    monkeypatch.setattr(shards, "open_segmenter", lambda *a, **k: Failing(99))
     assert run(shard=2).done_before == 2
 
 

@@ -29,7 +29,8 @@ def sound(dataset: Dataset) -> Dataset:
     roots = {name: root for name, root in dataset.info.roots.items() if Path(root).is_dir()}
     images = dataset.table("images")
     dataset = dataset.select_images(images["id"].filter(pc.is_in(images["source"], value_set=pa.array(roots))))
-    while bad := [finding for finding in verify(dataset, name="x").findings if finding.severity == "error"]:
+    # Q04: the counts that an import declares are those before the selection.
+    while bad := [one for one in verify(dataset, name="x", skip=["Q04"]).findings if one.severity == "error"]:
         rows = {re.split(r"row ([^ ,]+)", finding.where)[1] for finding in bad}
         ids, queries = dataset.table("images")["id"], dataset.table("queries")["id"]
         images = pc.is_in(ids, value_set=pa.array(sorted({row.split("#")[0] for row in rows})))

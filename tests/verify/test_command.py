@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -129,3 +130,22 @@ def test_codes_may_be_given_in_any_way(curate: Curate, tmp_path: Path) -> None:
     for words in (["--only", "P,R01"], ["--only", "P", "--only", "R01"], ["--only", "p r01"]):
         report = json.loads(curate("verify", "x.json", *words, "--json", code=1).stdout)
         assert [total["code"] for total in report["totals"]] == ["P01", "R01"]
+
+
+def test_severities_of_a_project(curate: Curate, toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "images" / "g2.png").unlink()
+    curate("verify", "toy", "--root", "toy=images", "--level", "quick", code=1)
+    (tmp_path / "rules.toml").write_text('[severity]\nI01 = "warning"\n')
+    done = curate("verify", "toy", "--root", "toy=images", "--level", "quick", "--severities", "rules.toml", code=0)
+    assert "severities by configuration: I01 warning (else error)" in done.stdout
+    (tmp_path / "rules.toml").write_text('[severity]\nI01 = "none"\n')
+    done = curate("verify", "toy", "--severities", "rules.toml", code=2)
+    assert "rules.toml, severity of I01" in done.stderr
+
+
+def test_an_archive(curate: Curate, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../a.png", "x")
+    done = curate("verify", "a.zip", code=1)
+    assert done.stdout.startswith("a.zip: 1 error (archive; level full")
+    assert not (tmp_path.parent / "a.png").exists()

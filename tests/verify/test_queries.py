@@ -44,7 +44,7 @@ def test_a_judgement_makes_a_positive(check: Check, records: list[Record]) -> No
     assert found(check([*records, bare])) == [("Q02", "q2")]
     for label, expected in (("hard", []), ("junk", [("Q02", "q2")]), ("negative", [("Q02", "q2")])):
         judged = Judgement(query_id="q2", image_id="toy/g2", label=label)  # type: ignore[arg-type]
-        assert found(check([*records, bare, judged])) == expected
+        assert found(check([*records, bare, judged], skip=["Q09"])) == expected
 
 
 def test_of_withheld_labels_no_positive_is_expected(check: Check, records: list[Record]) -> None:
@@ -52,7 +52,7 @@ def test_of_withheld_labels_no_positive_is_expected(check: Check, records: list[
     saucer = Category(name="saucer")
     for category, severity in (("*", "info"), ("saucer", "info"), ("cup", "error")):
         withheld = Coverage(scope="toy/g2", category=category, state="withheld")
-        (one,) = check([*records, bare, saucer, withheld]).findings
+        (one,) = check([*records, bare, saucer, withheld], skip=["Q07"]).findings
         assert (one.code, one.item, one.severity) == ("Q02", "q2", severity)
 
 

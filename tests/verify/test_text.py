@@ -39,7 +39,6 @@ def only(report: Report) -> tuple[str, str, str]:
         ('{"images": []}'.encode("utf-16-be"), "F03", "UTF-16"),
         (b'{"id": 1}\n{"id": 2}\n', "F09", "JSON Lines"),
         (b'[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]', "F09", "detection results"),
-        (b'[{"id": 1, "data": {"image": "x"}, "annotations": []}]', "F09", "Label Studio"),
         (b'[{"image": "x", "id": 1, "label": [], "annotator": 1, "lead_time": 2}]', "F09", "JSON_MIN"),
         (b"[]", "F09", "JSON list"),
         (b"3", "F09", "single JSON value"),

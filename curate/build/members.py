@@ -1,0 +1,50 @@
+"""Which role each image has in a benchmark: query, gallery, distractor or support."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.dataset import Dataset, plain, positions
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+def searchable(dataset: Dataset) -> Bools:
+    """The images that a gallery may hold: those with a role in the present one, or all; but never support images."""
+    support = positions(dataset.table("images")["id"], dataset.table("support")["image_id"]) >= 0
+    support |= has_role(dataset, "support")
+    members = has_role(dataset, "gallery") | has_role(dataset, "distractor")
+    if members.any():
+        return (members | has_role(dataset, "query")) & ~support
+    searchable: Bools = ~support
+    return searchable
+
+
+def has_role(dataset: Dataset, role: str) -> Bools:
+    members = dataset.table("members")
+    having = members.filter(pc.equal(plain(members["role"]), role))["image_id"]
+    has: Bools = positions(dataset.table("images")["id"], having) >= 0
+    return has
+
+
+def roles_of(dataset: Dataset, query_images: Ints, gallery: Bools) -> dict[str, pa.Table]:
+    """The tables members and images (their column split), for the positions of query images and the gallery."""
+    images = dataset.table("images")
+    distractor = has_role(dataset, "distractor") & gallery
+    is_query = np.zeros(images.num_rows, bool)
+    is_query[query_images] = True
+    support = has_role(dataset, "support")
+    parts = {"query": is_query, "gallery": gallery & ~distractor, "distractor": distractor, "support": support}
+    members = pa.concat_tables(
+        pa.table({"image_id": images["id"].filter(pa.array(mask)), "role": pa.repeat(pa.scalar(role), int(mask.sum()))})
+        for role, mask in parts.items()
+    )
+    code = np.where(is_query, 1, 0)
+    unused = ~is_query & ~gallery
+    split = pa.DictionaryArray.from_arrays(pa.array(code, pa.int32(), mask=unused), pa.array(["gallery", "query"]))
+    at = images.schema.get_field_index("split")
+    return {"members": members, "images": images.set_column(at, images.schema.field(at), split)}

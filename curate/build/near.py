@@ -1,0 +1,124 @@
+"""Near-duplicate pictures, by two perceptual hashes of 64 bits each.
+
+* pHash: the picture as 32 x 32 greys, its cosine transform, the 8 x 8 lowest frequencies against their median;
+* dHash: the picture as 9 x 8 greys, each against its right neighbour.
+
+Two pictures are near-duplicates if their pHashes differ in at most 6 bits and their dHashes in at most 10. Candidates
+are found by seven bands of the pHash: two that differ in 6 bits are equal in one of the bands. Pictures are turned as
+EXIF says first. The cosine transform is that of type II; no codec or processor changes which bits are compared, though
+a decoder that rounds otherwise may turn single bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from PIL import ImageOps
+
+from curate import engine
+from curate.build.leakage import components
+from curate.dataset import Dataset
+from curate.errors import UsageError
+
+Hashes = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+MOST_P, MOST_D = 6, 10  # bits
+_BANDS = (9, 9, 9, 9, 9, 9, 10)
+_BLOCK = 1 << 22  # pairs that are compared at once: 32 MiB
+_SIDE, _LOW = 32, 8
+
+
+def clusters(dataset: Dataset, *, roots: Mapping[str, str] | None = None, jobs: int = 1) -> Ints:
+    """For each image a number that it shares with its near-duplicates, and theirs; -1 where no picture can be read.
+
+    Args:
+        roots: the folders of sources' images, where they are not those of the dataset.
+
+    Raises:
+        UsageError: the folder of a source's images is not known.
+    """
+    images, paths = dataset.table("images"), []
+    known_roots = {**dataset.info.roots, **(roots or {})}
+    for source, name in zip(images["source"].to_pylist(), images["file_name"].to_pylist(), strict=True):
+        if name is not None and source not in known_roots:
+            raise UsageError(f"source {source}", "the folder of its images is not known", hint=f"give --root {source}=")
+        paths.append(None if name is None else str(Path(known_roots[source]) / name))
+    parts = list(engine.map_chunks(_hash_all, paths, jobs=jobs, chunk=64))
+    code = np.full(len(paths), -1)
+    if parts:
+        p, d, known = (np.concatenate([part[at] for part in parts]) for at in range(3))
+        code[known] = cluster(p[known], d[known])
+    return code
+
+
+def cluster(p: Hashes, d: Hashes) -> Ints:
+    """For each pair of hashes a number that near-duplicates share."""
+    pairs, number = np.unique(np.stack([p, d], axis=1), axis=0, return_inverse=True)
+    a, b = near_pairs(pairs[:, 0], pairs[:, 1])
+    return components(len(pairs), a, b)[number.reshape(-1)]
+
+
+def near_pairs(p: Hashes, d: Hashes) -> tuple[Ints, Ints]:
+    """Pairs of places that are near-duplicates; a pair may be named several times."""
+    found_a, found_b = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    shift = 0
+    for width in _BANDS:
+        band = (p >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+        shift += width
+        order = np.argsort(band, kind="stable")
+        bounds = np.flatnonzero(np.diff(band[order])) + 1
+        for bucket in np.split(order, bounds):
+            if len(bucket) < 2:
+                continue
+            step = max(1, _BLOCK // len(bucket))
+            for begin in range(0, len(bucket), step):
+                rows = bucket[begin : begin + step]
+                others = bucket[begin:]
+                i, j = np.nonzero(np.bitwise_count(p[rows][:, None] ^ p[others][None, :]) <= MOST_P)
+                later = j > i
+                a, b = rows[i[later]], others[j[later]]
+                confirmed = np.bitwise_count(d[a] ^ d[b]) <= MOST_D
+                found_a.append(a[confirmed])
+                found_b.append(b[confirmed])
+    return np.concatenate(found_a), np.concatenate(found_b)
+
+
+def _hash_all(paths: Sequence[str | None]) -> tuple[Hashes, Hashes, Bools]:
+    found = [hash_file(Path(path)) if path else None for path in paths]
+    p, d = (np.array([0 if one is None else one[at] for one in found], np.uint64) for at in (0, 1))
+    return p, d, np.array([one is not None for one in found])
+
+
+def hash_file(path: Path) -> tuple[int, int] | None:
+    """pHash and dHash of a picture; None where it cannot be read."""
+    try:
+        with PilImage.open(path) as picture:
+            picture.draft("L", (2 * _SIDE, 2 * _SIDE))  # a JPEG is decoded at a fraction of its size
+            return hash_picture(ImageOps.exif_transpose(picture))
+    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError):
+        return None
+
+
+def hash_picture(picture: PilImage.Image) -> tuple[int, int]:
+    """pHash and dHash of a picture as it is to be seen; the bits row after row, the first the highest."""
+    grey = picture.convert("L")
+    small = np.asarray(grey.resize((_SIDE, _SIDE), PilImage.Resampling.BOX), float)
+    low = (_cosines() @ small @ _cosines().T)[:_LOW, :_LOW].round(6)
+    p = low > np.median(low)
+    thin = np.asarray(grey.resize((_LOW + 1, _LOW), PilImage.Resampling.BOX), int)
+    d = thin[:, 1:] > thin[:, :-1]
+    return tuple(int.from_bytes(np.packbits(bits).tobytes(), "big") for bits in (p, d))  # type: ignore[return-value]
+
+
+@cache
+def _cosines() -> NDArray[np.float64]:
+    at = np.arange(_SIDE)
+    cosines: NDArray[np.float64] = np.cos(np.pi / _SIDE * (at[None, :] + 0.5) * at[:, None])
+    return cosines

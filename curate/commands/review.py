@@ -1,0 +1,416 @@
+"""``curate review``: rounds of annotation, refinement and inspection in Label Studio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from curate.commands.options import (
+    dataset_argument,
+    output_options,
+    progress,
+    report_options,
+    root_option,
+    show_result,
+    table,
+)
+from curate.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.review.api import Api
+    from curate.review.folder import Review
+    from curate.review.tasks import Material
+
+F = TypeVar("F", bound=Callable[..., Any])
+_SHOWN = 20  # reports that are listed
+review_argument = click.argument("review", type=click.Path(path_type=Path), metavar="REVIEW")
+
+
+def server_options(function: F) -> F:
+    """Which server: the one that ``review serve`` started on a folder, or any by address and token."""
+    for option in (
+        click.option(
+            "--images",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="The server's folder of local files; known for a server of ours.",
+        ),
+        click.option("--url", metavar="URL", help="Another server; its token comes from CURATE_LABEL_STUDIO_TOKEN."),
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            default=Path("label-studio"),
+            show_default=True,
+            metavar="DIR",
+            help="Folder of the server that 'review serve' started.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group("review")
+def command() -> None:
+    """Annotate, refine and inspect in Label Studio, by a plan that says who gets what.
+
+    \b
+      curate review serve --root images
+      curate review init cyclists --plan pixel-retrieval --annotator p1 --annotator p2 --annotator p3 -o rounds
+      curate review join rounds p1 p1@example.org
+      curate review push rounds
+      curate review pull rounds
+      curate review finish rounds -o reviewed
+
+    The folder of the review is the record; the server is a work surface, on which everybody may do everything. Push and
+    pull may be killed and repeated at any time.
+    """
+
+
+@command.command("serve")
+@click.option(
+    "--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder above those that the images lie in."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("label-studio"),
+    show_default=True,
+    metavar="DIR",
+    help="Database and secrets of the server, for its owner only.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port on loopback; a free one if not given.")
+@click.option("--stop", "end", is_flag=True, help="End the server that runs on the folder.")
+@report_options
+def serve(root: Path | None, data: Path, port: int | None, end: bool, as_json: bool, quiet: bool) -> int:
+    """Start a Label Studio of your own on this machine, in its own environment.
+
+    The first time it is installed (0.7 GB). It listens on loopback only. The address, and how to log in, are printed;
+    they also stand in server.json of the folder. To run another command's server, give that one --url instead.
+    """
+    from curate.review import server
+
+    if end:
+        ended = server.stop(data)
+        show_result(
+            {"stopped": ended}, "stopped" if ended else f"no server runs on {data}", as_json=as_json, quiet=quiet
+        )
+        return 0
+    if root is None:
+        raise UsageError("--root", "is missing", "expected the folder above those that the images lie in")
+    running = server.start(server.install(server.home()), data, root, port)
+    result = {"url": running.url, "email": running.email, "data": str(data), "root": running.root, "pid": running.pid}
+    text = f"Label Studio {server.VERSION} runs at {running.url}\n"
+    text += f"log in as {running.email}, password in {data}/server.json"
+    show_result(result, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("init")
+@dataset_argument
+@click.option("--plan", required=True, metavar="NAME|FILE", help="A preset, or a plan.yaml.")
+@click.option("--annotator", "annotators", multiple=True, metavar="NAME", help="A pseudonym; for a preset.")
+@click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only these classes; for a preset.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For random shares; for a preset.")
+@output_options("the folder of the review")
+@report_options
+def init(
+    dataset: Path,
+    plan: str,
+    annotators: tuple[str, ...],
+    classes: tuple[str, ...],
+    seed: int,
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Make the folder of a new review of the dataset DS.
+
+    Presets: pixel-retrieval (annotate, refine and inspect, refine and inspect, three people per pair), consensus (each
+    image by everybody, blind), quick (inspect a sample of the pre-labels), audit (a random sample of presumed
+    negatives, class by class). A review is a record: it is never overwritten. The same plan over the same dataset is
+    the same review, so that a lost folder is made again and pulled; for a second, independent one change the seed.
+    """
+    from curate import store
+    from curate.review import folder
+    from curate.review import plan as plans
+
+    if overwrite:
+        raise UsageError("--overwrite", "a review is a record", "expected a new folder", "remove the old one yourself")
+    if plan in plans.PRESETS:
+        made = plans.preset(plan, annotators, classes=list(classes), seed=seed)
+    elif Path(plan).is_file():
+        if annotators or classes or seed:
+            raise UsageError("--plan", "is a file", "expected its annotators, classes and seed in it")
+        made = plans.read_plan(Path(plan).read_text("utf-8"), plan)
+    else:
+        raise UsageError(f"--plan {plan}", "neither file nor preset", f"expected one of {', '.join(plans.PRESETS)}")
+    review = folder.init(store.read(dataset), str(dataset.resolve()), made, output)
+    result = {"output": str(output), "items": len(review.items), "rounds": [one.name for one in made.rounds]}
+    text = f"{len(review.items):,} items, rounds {', '.join(result['rounds'])} -> {output}"  # type: ignore[arg-type]
+    show_result(result, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("join")
+@review_argument
+@click.argument("person")
+@click.argument("email")
+@server_options
+@report_options
+def join(
+    review: Path,
+    person: str,
+    email: str,
+    data: Path,
+    url: str | None,
+    images: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Give PERSON, a pseudonym of the plan, the account EMAIL on the server; it is made if it is not there.
+
+    The password of a new account comes from CURATE_LABEL_STUDIO_PASSWORD; without it, one is made and printed once.
+    """
+    import secrets
+
+    from curate.review import api as apis
+    from curate.review import folder
+
+    opened = folder.read(review)
+    if person not in opened.plan.annotators:
+        raise UsageError(person, "not in the plan", f"expected one of {', '.join(opened.plan.annotators)}")
+    api, _ = _server(data, url, images)
+    accounts = {str(one["email"]): int(one["id"]) for one in api.pages("/api/users/")}
+    password = None
+    if email not in accounts:
+        password = os.environ.get("CURATE_LABEL_STUDIO_PASSWORD") or secrets.token_urlsafe(12)
+        token = apis.join(api, email, password)
+        accounts[email] = int(apis.Api(api.url, token).get("/api/current-user/whoami")["id"])
+    people = opened.people | {person: folder.Person(user=accounts[email], email=email)}
+    folder.write_people(review, people)
+    text = f"{person} has account {accounts[email]}"
+    if password is not None and "CURATE_LABEL_STUDIO_PASSWORD" not in os.environ:
+        text += f"; password, shown this once: {password}"
+    show_result({"person": person, "user": accounts[email]}, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("push")
+@review_argument
+@root_option
+@server_options
+@report_options
+def push(
+    review: Path,
+    roots: dict[str, str],
+    data: Path,
+    url: str | None,
+    images: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Put all open work on the server: one project per round and person. Nothing is sent twice."""
+    from curate.review import folder, rounds
+
+    opened = folder.read(review)
+    api, root = _server(data, url, images)
+    with progress("push", quiet=quiet) as tell:
+        done = rounds.push(opened, api, _material(opened, roots), root, progress=tell)
+    lacking = rounds.missing_people(opened.state, opened.people)
+    text = f"{done.tasks:,} tasks sent, {done.there:,} were there, in {done.projects:,} projects"
+    if lacking:
+        text += f"\nwithout an account, so that authorship is not checked: {', '.join(lacking)} (curate review join)"
+    show_result(done._asdict(), text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("pull")
+@review_argument
+@root_option
+@server_options
+@report_options
+def pull(
+    review: Path,
+    roots: dict[str, str],
+    data: Path,
+    url: str | None,
+    images: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write into the review's log what people did. What changed under somebody's hand is reported and not taken."""
+    from curate.review import folder, report, rounds
+
+    opened = folder.read(review)
+    api, _ = _server(data, url, images)
+    done = rounds.pull(opened, api, _material(opened, roots))
+    lines = [report.report_line(event) for event in folder.read(review).state.reports]
+    result = {"events": done.new, "reports": lines, "problems": [one.message for one in done.problems]}
+    text = "\n".join([f"{done.new:,} new events", *_listed(lines)])
+    show_result(result, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("take")
+@review_argument
+@click.argument("annotation")
+@report_options
+def take(review: Path, annotation: str, as_json: bool, quiet: bool) -> int:
+    """Accept the newest state of an ANNOTATION that was reported: an edit, or another's work."""
+    from curate.review import folder, log
+
+    opened = folder.read(review)
+    states = [event for event in opened.events if event.kind == "answer" and event.annotation == annotation]
+    if not states:
+        raise UsageError(annotation, "not in the log", "expected an annotation as 'review status' names it")
+    newest = max(states, key=lambda event: event.revision or "")
+    event = log.Event(key=f"take {newest.key}", kind="take", annotation=annotation, revision=newest.revision)
+    log.append(opened.log, [event])
+    show_result({"taken": newest.key}, f"taken: {newest.key}", as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("status")
+@review_argument
+@report_options
+def status(review: Path, as_json: bool, quiet: bool) -> int:
+    """Per round and person what is open, done, skipped and rejected, the pace, and what was only reported."""
+    from curate.review import folder, report
+
+    opened = folder.read(review)
+    found = report.status(opened.plan, opened.state)
+    rows: list[tuple[object, ...]] = [
+        (
+            row.round,
+            row.person,
+            row.open,
+            row.done,
+            row.skipped,
+            row.rejected,
+            "" if row.seconds is None else f"{row.seconds:.0f} s",
+            "" if row.hours_left is None else f"{row.hours_left:.1f} h",
+        )
+        for row in found.rows
+    ]
+    head = ("round", "person", "open", "done", "skipped", "rejected", "median", "left")
+    lines = [table(rows, head), "items: " + ", ".join(f"{n:,} {kind}" for kind, n in found.items.items())]
+    for change in found.changes:
+        if change.objects:
+            decision = f"; lot: {change.decision}" if change.decision else ""
+            lines.append(f"{change.round}: {change.changed:,} of {change.objects:,} objects changed{decision}")
+    show_result(found, "\n".join([*lines, *_listed(list(found.reports))]), as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("agreement")
+@review_argument
+@report_options
+def agreement(review: Path, as_json: bool, quiet: bool) -> int:
+    """How well people agree, in rounds in which several saw the same image and not one another's work."""
+    from curate.review import folder, report
+
+    opened = folder.read(review)
+    found = report.agreements(opened.plan, opened.state)
+    lines = []
+    for one in found:
+        rows: list[tuple[object, ...]] = [
+            (
+                pair.of,
+                pair.images,
+                pair.objects,
+                f"{pair.f1:.3f} ({pair.f1_low:.3f}-{pair.f1_high:.3f})",
+                f"{pair.f1_sweep:.3f}",
+                f"{pair.object_iou:.3f}",
+                "undefined" if pair.kappa is None else f"{pair.kappa:.3f}",
+            )
+            for pair in one.pairs
+        ]
+        head = ("people", "images", "objects", "F1@.5 (95 %)", "F1@50:95", "IoU", "kappa")
+        alpha = "undefined" if one.alpha is None else f"{one.alpha:.3f}"
+        lines.append(f"round {one.round}: alpha with 1 - IoU {alpha}\n{table(rows, head)}")
+    text = "\n".join(lines) or "no round with independent copies: there is no agreement to measure"
+    show_result(found, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("finish")
+@review_argument
+@output_options("the reviewed dataset")
+@click.option("--partly", is_flag=True, help="Also while items are open: their rows stay as they are.")
+@report_options
+def finish(review: Path, output: Path, overwrite: bool, partly: bool, as_json: bool, quiet: bool) -> int:
+    """Accepted work becomes truth, with its origin, round, annotators and votes; coverage says who looked where."""
+    from curate import store
+    from curate.errors import ReviewError
+    from curate.review import finish as finishing
+    from curate.review import folder
+
+    opened = folder.read(review)
+    store.ready_to_write(output, overwrite=overwrite, inputs=[Path(opened.about.dataset)])
+    open_items = sum(standing.status == "open" for standing in opened.state.items.values())
+    if open_items and not partly:
+        raise ReviewError(review, f"{open_items} items are open", hint="finish the rounds, or give --partly")
+    dataset = store.read(opened.about.dataset)
+    _check_same(opened, dataset.fingerprint())
+    names = opened.plan.classes or tuple(dataset.table("categories")["name"].to_pylist())
+    done = finishing.finish(dataset, opened, names, name=output.name)
+    manifest = store.write(done.dataset, output, overwrite=overwrite)
+    result = {"output": str(output), "fingerprint": manifest.fingerprint, **done._asdict()}
+    del result["dataset"]
+    text = (
+        f"{done.accepted:,} items accepted: {done.truth:,} rows are truth, {done.rejected:,} replaced, "
+        f"{done.ties:,} undecided -> {output}"
+    )
+    if done.left:
+        text += f"\n{done.left:,} items were left as they are"
+    show_result(result, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+def _server(data: Path, url: str | None, images: Path | None) -> tuple[Api, Path]:
+    """The server to talk to, and the folder that its images lie below."""
+    from curate.review import server
+    from curate.review.api import Api
+
+    if url is not None:
+        token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN")
+        if not token:
+            raise UsageError("CURATE_LABEL_STUDIO_TOKEN", "is not set", "expected the account's token")
+        if images is None:
+            raise UsageError("--images", "is missing", "expected the server's folder of local files")
+        return Api(url, token), images
+    running = server.opened(data)
+    if running is None:
+        raise UsageError(data, "no server was started there", "expected one", "curate review serve, or give --url")
+    return Api(running.url, running.token), images or Path(running.root)
+
+
+def _material(opened: Review, roots: dict[str, str]) -> Material:
+    from curate import store
+    from curate.review import tasks
+
+    dataset = store.read(opened.about.dataset)
+    _check_same(opened, dataset.fingerprint())
+    return tasks.material(dataset, opened.plan, opened.items, roots)
+
+
+def _check_same(opened: Review, fingerprint: str) -> None:
+    from curate.errors import ReviewError
+
+    if fingerprint != opened.about.fingerprint:
+        raise ReviewError(
+            opened.about.dataset,
+            "is another dataset than when the review began",
+            f"expected fingerprint {opened.about.fingerprint}",
+            "restore it, or make a new review",
+        )
+
+
+def _listed(lines: list[str]) -> list[str]:
+    more = [f"... and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+    return [*lines[:_SHOWN], *more]

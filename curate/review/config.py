@@ -1,0 +1,76 @@
+"""The labelling config of a round: the page that a person sees, from the categories and the tools.
+
+Every control is named after what it draws (``box``, ``polygon``, ``mask``), beside ``verdict`` and ``note``. Many
+classes stay usable: grouped names in one scrolling column with a filter box above it.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import NamedTuple
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
+from curate.errors import ReviewError
+from curate.review.plan import Round
+from curate.review.shapes import Tool
+
+MANY = 12  # classes from which on a filter box is worth its place
+VERDICTS = ("accept", "fix", "reject")
+_TAGS: dict[Tool, str] = {"box": "RectangleLabels", "polygon": "PolygonLabels", "mask": "BrushLabels"}
+_MORE = {"box": ' canRotate="true"'}
+
+
+class Config(NamedTuple):
+    """A config, and which category each of its labels stands for."""
+
+    xml: str
+    labels: dict[str, str]
+
+
+def config(categories: Sequence[tuple[str, str | None]], round: Round, *, queries: bool = False) -> Config:
+    """The config for ``categories`` (name, group) in a round; with ``queries``, these are shown above the image.
+
+    Raises:
+        ReviewError: there are no classes.
+    """
+    if not categories:
+        raise ReviewError("labelling config", "no classes", "expected at least one category", "name them in the plan")
+    grouped = len(categories) > MANY and all(group for _, group in categories)
+    ordered = sorted(categories, key=lambda pair: (pair[1] or "", pair[0])) if grouped else list(categories)
+    labels = {f"{group}/{name}" if grouped else name: name for name, group in ordered}
+    lines = ["<View>", '  <Header value="$title"/>']
+    if queries:
+        lines += ['  <Header value="Find and outline this:"/>', '  <Image name="queries" value="$queries"/>']
+    lines.append('  <View style="display: flex;">')
+    lines.append('    <View style="flex: 0 0 260px; max-height: 80vh; overflow: auto;">')
+    for tool in round.tools:
+        if len(labels) > MANY:
+            lines.append(f'      <Filter name="find-{tool}" toName="{tool}" hotkey="shift+f" minlength="0"/>')
+        lines.append(f'      <{_TAGS[tool]} name="{tool}" toName="image"{_MORE.get(tool, "")}>')
+        for i, label in enumerate(labels):
+            lines.append(f'        <Label value={quoteattr(label)} background="{_colour(i, len(labels))}"/>')
+        lines.append(f"      </{_TAGS[tool]}>")
+    lines += ["    </View>", '    <View style="flex: 1;">']
+    lines.append('      <Image name="image" value="$image" zoom="true" zoomControl="true"/>')
+    if round.judges:
+        lines.append('      <Choices name="verdict" toName="image" choice="single" showInline="true" required="true">')
+        lines += [f'        <Choice value="{verdict}"/>' for verdict in VERDICTS]
+        lines.append("      </Choices>")
+    lines.append('      <TextArea name="note" toName="image" maxSubmissions="1" editable="true"/>')
+    lines += ["    </View>", "  </View>", "</View>"]
+    return Config("\n".join(lines), labels)
+
+
+def same_config(a: str, b: str) -> bool:
+    """Whether two configs are one, whatever their spaces."""
+    try:
+        return ElementTree.canonicalize(a, strip_text=True) == ElementTree.canonicalize(b, strip_text=True)
+    except ElementTree.ParseError:
+        return False
+
+
+def _colour(i: int, n: int) -> str:
+    red, green, blue = colorsys.hsv_to_rgb(i / n, 0.75, 0.55 + 0.35 * (i % 2))
+    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"

@@ -1,0 +1,256 @@
+"""What is to be reviewed, by whom and how often: ``plan.yaml``, its presets, and the items of a dataset.
+
+An item is the unit of work: one image with one target. The target is all classes of the plan (``unit: image``), one
+class (``unit: class``) or a query group, all of whose queries are shown (``unit: group``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Meta, Struct
+
+from curate.dataset import Dataset, plain
+from curate.errors import UsageError
+from curate.review.shapes import Tool
+
+Kind = Literal["annotate", "refine", "inspect", "audit"]
+Shows = Literal["nothing", "prelabels", "previous"]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Accept(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an inspected lot is good enough: the upper Wilson bound of the defects' share is at most ``target``."""
+
+    target: Share = 0.05
+    iou: Annotated[Share, Meta(description="a corrected shape below this IoU with what was shown is a defect")] = 0.75
+
+
+class Round(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One pass over the items, or over a part of them."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    kind: Kind
+    annotators: Annotated[tuple[str, ...], Meta(description="pseudonyms; all of the plan's if empty")] = ()
+    copies: Annotated[int, Meta(ge=1, le=20, description="people per item, none seeing the other")] = 1
+    share: Annotated[Share, Meta(description="of the items, drawn at random with the plan's seed")] = 1.0
+    doubtful: Annotated[bool, Meta(description="take the most doubtful items instead of random ones")] = False
+    shows: Shows = "nothing"
+    verdict: Annotated[bool, Meta(description="ask for accept, fix or reject; an inspect round always does")] = False
+    tools: tuple[Tool, ...] = ("box", "mask", "polygon")
+    accept: Accept | None = None
+
+    @property
+    def judges(self) -> bool:
+        return self.verdict or self.kind == "inspect"
+
+
+class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """``plan.yaml``."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    annotators: Annotated[tuple[str, ...], Meta(min_length=1, description="pseudonyms, no addresses")]
+    rounds: Annotated[tuple[Round, ...], Meta(min_length=1)]
+    unit: Literal["image", "class", "group"] = "image"
+    classes: Annotated[tuple[str, ...], Meta(description="class list; the dataset's if empty")] = ()
+    seed: int = 0
+
+    def people(self, round: int) -> tuple[str, ...]:
+        return self.rounds[round].annotators or self.annotators
+
+
+class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One image with one target."""
+
+    id: str
+    image_id: str
+    width: int
+    height: int
+    target: Annotated[str | None, Meta(description="class or query group; null for all classes")] = None
+    queries: Annotated[tuple[str, ...], Meta(description="queries of the group, all shown")] = ()
+    doubt: Annotated[float, Meta(description="1 less the lowest score of a proposal")] = 0.0
+
+
+PRESETS = ("pixel-retrieval", "consensus", "quick", "audit")
+
+
+def preset(name: str, annotators: Sequence[str], **changes: Any) -> Plan:
+    """A plan by name: ``pixel-retrieval`` is the process of PROxford and PRParis, one person after another.
+
+    Raises:
+        UsageError: there is no such preset, or it needs more people.
+    """
+    least = {"pixel-retrieval": 3, "consensus": 2, "quick": 1, "audit": 1}
+    if name not in least:
+        raise UsageError(f"preset {name!r}", "unknown", f"expected one of {', '.join(PRESETS)}")
+    if len(annotators) < least[name]:
+        raise UsageError(f"preset {name}", f"{len(annotators)} people", f"expected at least {least[name]}")
+    after = {"kind": "refine", "shows": "previous", "verdict": True, "tools": ["mask", "polygon"]}
+    rounds: dict[str, list[dict[str, Any]]] = {
+        "pixel-retrieval": [
+            {"name": "annotate", "kind": "annotate", "tools": ["mask", "polygon"]},
+            {"name": "refine-1", **after},
+            {"name": "refine-2", **after},
+        ],
+        "consensus": [{"name": "annotate", "kind": "annotate", "copies": len(annotators)}],
+        "quick": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "share": 0.1, "accept": {}}],
+        "audit": [{"name": "audit", "kind": "audit", "share": 0.01, "tools": ["box"]}],
+    }
+    unit = {"pixel-retrieval": "group", "audit": "class"}.get(name, "image")
+    value = {"name": name, "annotators": list(annotators), "unit": unit, "rounds": rounds[name]} | changes
+    return checked(value, f"preset {name}")
+
+
+def read_plan(text: str, where: object) -> Plan:
+    """A plan from YAML.
+
+    Raises:
+        UsageError: it is no YAML, or breaks the schema; the place is named.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{where}:{mark.line + 1}" if mark is not None else where
+        problem = getattr(error, "problem", None) or str(error)
+        raise UsageError(place, f"no YAML: {problem}", "expected a plan") from None
+    return checked(value, where)
+
+
+def write_plan(plan: Plan) -> str:
+    """A plan as YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(msgspec.to_builtins(plan), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def checked(value: Any, where: object) -> Plan:
+    """``value`` as a plan whose rounds make sense one after another.
+
+    Raises:
+        UsageError: it breaks the schema or a rule, which is named.
+    """
+    try:
+        plan = msgspec.convert(value, Plan, strict=True)
+    except msgspec.ValidationError as error:
+        raise UsageError(where, str(error), hint="see schemas/plan.json") from None
+    names = [one.name for one in plan.rounds]
+    if len(set(names)) < len(names):
+        raise UsageError(where, "two rounds of one name", "expected each name once")
+    if any("@" in person for person in plan.annotators):
+        raise UsageError(where, "an e-mail address as annotator", "expected a pseudonym; addresses go into people.yaml")
+    for i, one in enumerate(plan.rounds):
+        place = f"{where}, round {one.name}"
+        people = plan.people(i)
+        if set(people) - set(plan.annotators) or len(set(people)) < len(people):
+            raise UsageError(place, "annotators unknown or named twice", f"expected some of {plan.annotators}")
+        if one.copies > len(people):
+            raise UsageError(place, f"{one.copies} copies for {len(people)} people", "expected no more than people")
+        if one.shows == "previous" and i == 0:
+            raise UsageError(place, "shows the previous round", "but is the first")
+        if one.shows == "previous" and plan.rounds[i - 1].copies > 1:
+            raise UsageError(place, "shows the previous round", "which has several copies: finish that one first")
+        if not one.tools:
+            raise UsageError(place, "no tools", "expected some of box, mask, polygon")
+    return plan
+
+
+def chosen(plan: Plan, round: int, items: Sequence[Item]) -> frozenset[str]:
+    """Ids of the items that a round takes: the same whenever and wherever it is asked."""
+    one = plan.rounds[round]
+    if one.share == 1.0:
+        return frozenset(item.id for item in items)
+    count = max(1, round_half_up(one.share * len(items))) if items else 0
+    if one.doubtful:
+        ranked = sorted(items, key=lambda item: (-item.doubt, item.id))
+    else:
+        ranked = sorted(items, key=lambda item: draw(plan.seed, one.name, item.id))
+    return frozenset(item.id for item in ranked[:count])
+
+
+def round_half_up(value: float) -> int:
+    return int(value + 0.5)
+
+
+def draw(*parts: object) -> str:
+    """A number that looks random and depends on ``parts`` only, as text that sorts."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
+    """The items of a dataset, by id.
+
+    Raises:
+        UsageError: an image has no known size, the plan's classes are not there, or there are no query groups.
+    """
+    images = dataset.table("images")
+    sizes = {
+        i: (w, h) for i, w, h in zip(*(plain(images[c]).to_pylist() for c in ("id", "width", "height")), strict=True)
+    }
+    names = plain(dataset.table("categories")["name"]).to_pylist()
+    missing = sorted(set(plan.classes) - set(names))
+    if missing:
+        raise UsageError("plan, classes", f"{', '.join(missing)} not in the dataset", f"it has {', '.join(names)}")
+    doubt = _doubts(dataset)
+    found: list[tuple[str, str | None, tuple[str, ...]]] = []
+    if plan.unit == "image":
+        found = [(image, None, ()) for image in sizes]
+    elif plan.unit == "class":
+        found = [(image, name, ()) for image in sizes for name in plan.classes or names]
+    else:
+        found = [(image, group, queries) for (image, group), queries in _groups(dataset).items()]
+        if not found:
+            raise UsageError("plan, unit group", "no query has judgements", "expected queries, groups and judgements")
+    items = []
+    for image, target, queries in found:
+        width, height = sizes.get(image, (None, None))
+        if width is None or height is None:
+            raise UsageError(f"image {image}", "has no known size", "expected width and height", "import with --root")
+        name = image if target is None else f"{image}@{target}"
+        items.append(
+            Item(
+                id=name,
+                image_id=image,
+                width=width,
+                height=height,
+                target=target,
+                queries=queries,
+                doubt=doubt.get(image, 0.0),
+            )
+        )
+    return sorted(items, key=lambda item: item.id)
+
+
+def _doubts(dataset: Dataset) -> dict[str, float]:
+    table = dataset.table("annotations").select(["image_id", "status", "score"])
+    held = table.filter(pc.and_(pc.equal(plain(table["status"]), "proposal"), pc.is_valid(table["score"])))
+    if not held.num_rows:
+        return {}
+    columns = pa.table({"image": plain(held["image_id"]), "score": held["score"]})
+    low = columns.group_by("image").aggregate([("score", "min")])
+    return {i: 1.0 - s for i, s in zip(low["image"].to_pylist(), low["score_min"].to_pylist(), strict=True)}
+
+
+def _groups(dataset: Dataset) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Image and query group of every pair that may show the object, with all queries of the group."""
+    queries = dataset.table("queries").select(["id", "group"]).to_pylist()
+    group = {row["id"]: row["group"] or row["id"] for row in queries}
+    members: dict[str, list[str]] = {}
+    for query, name in group.items():
+        members.setdefault(name, []).append(query)
+    judged = dataset.table("judgements").select(["query_id", "image_id", "label"])
+    rows = zip(*(plain(judged[c]).to_pylist() for c in ("query_id", "image_id", "label")), strict=True)
+    pairs = {
+        (image, group[query])
+        for query, image, label in rows
+        if label in ("positive", "easy", "hard") and query in group
+    }
+    return {(image, name): tuple(sorted(members[name])) for image, name in sorted(pairs)}

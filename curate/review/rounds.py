@@ -1,0 +1,310 @@
+"""Push and pull: the jobs of a review to Label Studio and the answers back, exactly once under kill at any moment.
+
+An import on the server is atomic but not idempotent, and its answer may be lost. So every task has a key; before
+sending, and after any error, the keys that are there are read, and only what is missing is sent. One pusher at a time:
+a lock says who. The server is a copy of the work, never the record: what is pulled goes into ``events.jsonl``, and what
+changes there afterwards (edits, deletions, another's hand, another config) is reported and not taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from curate.atomic import atomic_file
+from curate.errors import ReviewError
+from curate.model import Finding
+from curate.review import log
+from curate.review.api import Api, LostError, RefusedError
+from curate.review.config import same_config
+from curate.review.exports import tasks_of
+from curate.review.folder import Review
+from curate.review.log import Event
+from curate.review.state import Job, State
+from curate.review.tasks import Material, event_of, task_of
+
+MOST_TASKS, MOST_BYTES = 1000, 50_000_000  # per request; the server ends at 250 MiB with a misleading error
+_TRIES = 3
+Progress = Callable[[int, int], object]
+
+
+class Pushed(NamedTuple):
+    projects: int
+    tasks: int  # sent now
+    there: int  # that were there already
+
+
+class Pulled(NamedTuple):
+    new: int  # events written
+    reports: tuple[str, ...]
+    problems: tuple[Finding, ...]
+
+
+def push(
+    review: Review, api: Api, given: Material, root: Path, *, progress: Progress = lambda done, total: None
+) -> Pushed:
+    """Put every open job on the server, in the project of its round and person.
+
+    Raises:
+        ReviewError: somebody else pushes, an image is missing, a config was changed on the server, or the server does
+            not answer; repeating the command goes on where it was.
+    """
+    with log.locked(review.folder / ".push.lock", "another push is under way", wait=False):
+        groups: dict[tuple[int, str], list[Job]] = {}
+        for job in review.state.jobs:
+            if job.status == "open":
+                groups.setdefault((job.round, job.person), []).append(job)
+        missing = [file for job in _all(groups) if not (file := given.files[given.items[job.item].image_id]).is_file()]
+        if missing:
+            raise ReviewError(missing[0], f"and {len(missing) - 1} more images are not there", hint="give --root")
+        known = _projects(review, api)
+        sent = there = done = 0
+        total = sum(map(len, groups.values()))
+        for (round, person), jobs in sorted(groups.items()):
+            project = known.get((round, person)) or _make_project(review, api, given, round, person)
+            _check_config(api, project, given, round)
+            _make_storages(api, project, given, jobs, root)
+            log.append(review.log, [_project_event(review, project, round, person)])
+            tasks = {job.key: task_of(job, given, root) for job in jobs}
+            new = _send(api, int(project["id"]), tasks)
+            sent, there, done = sent + new, there + len(jobs) - new, done + len(jobs)
+            progress(done, total)
+        return Pushed(len(groups), sent, there)
+
+
+def _all(groups: Mapping[Any, Sequence[Job]]) -> Iterator[Job]:
+    return (job for jobs in groups.values() for job in jobs)
+
+
+def mark(review: Review, round: int, person: str) -> str:
+    """What a project's description says, so that it is found again when the answer to its creation was lost."""
+    return f"curate {review.about.id} round {round} for {person}"
+
+
+def _projects(review: Review, api: Api) -> dict[tuple[int, str], dict[str, Any]]:
+    wanted = {
+        mark(review, round, person): (round, person)
+        for round in range(len(review.plan.rounds))
+        for person in review.plan.people(round)
+    }
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    for project in sorted(api.pages("/api/projects/"), key=lambda one: int(one["id"])):
+        place = wanted.get(str(project.get("description")))
+        if place is not None:
+            found.setdefault(place, project)
+    return found
+
+
+def _make_project(review: Review, api: Api, given: Material, round: int, person: str) -> dict[str, Any]:
+    body = {
+        "title": f"{review.plan.name} · {review.plan.rounds[round].name} · {person}"[:50],
+        "description": mark(review, round, person),
+        "label_config": given.config(round).xml,
+        "maximum_annotations": 1,
+        "show_collab_predictions": True,
+        "show_skip_button": True,
+    }
+    try:
+        made: dict[str, Any] = api.send("POST", "/api/projects/", body)
+    except LostError:
+        again = _projects(review, api).get((round, person))
+        if again is None:
+            raise
+        made = again
+    return made
+
+
+def _check_config(api: Api, project: dict[str, Any], given: Material, round: int) -> None:
+    if not same_config(str(project["label_config"]), given.config(round).xml):
+        raise ReviewError(
+            f"project {project['id']}",
+            "its labelling config was changed on the server",
+            "expected the config of its round",
+            f"set it back, or remove the project at {api.url}/projects/{project['id']}/settings and push again",
+        )
+
+
+def _make_storages(api: Api, project: dict[str, Any], given: Material, jobs: Sequence[Job], root: Path) -> None:
+    """Allow the folders, directly below ``root``, that the images lie in; the first image is asked for through them."""
+    number = project["id"]
+    have = {str(one["path"]) for one in api.get("/api/storages/localfiles", project=number)}
+    base = root.resolve()
+    tops = {given.files[given.items[job.item].image_id].resolve().relative_to(base).parts[0] for job in jobs}
+    for path in sorted(str(base / top) for top in tops):
+        if path not in have:
+            body = {"project": number, "path": path, "title": "images", "use_blob_urls": True}
+            api.send("POST", "/api/storages/localfiles", body)
+
+
+def _send(api: Api, project: int, tasks: Mapping[str, dict[str, Any]]) -> int:
+    """Send the tasks that are not there; after any loss look first. Gives how many were not there at the start."""
+    first: int | None = None
+    for attempt in range(_TRIES):
+        there = _keys(api, project)
+        missing = [tasks[key] for key in sorted(tasks) if key not in there]
+        first = len(missing) if first is None else first
+        try:
+            for chunk in chunks(missing):
+                api.send("POST", f"/api/projects/{project}/import", chunk)
+            return first
+        except LostError:
+            if attempt == _TRIES - 1:
+                raise
+    return first or 0
+
+
+def chunks(tasks: Sequence[dict[str, Any]], most: int = MOST_TASKS, size: int = MOST_BYTES) -> Iterator[list[Any]]:
+    """Tasks in requests of at most ``most`` tasks and ``size`` bytes; one that is larger goes alone."""
+    chunk: list[Any] = []
+    used = 0
+    for task in tasks:
+        length = len(json.dumps(task, separators=(",", ":"))) + 1
+        if chunk and (len(chunk) == most or used + length > size):
+            yield chunk
+            chunk, used = [], 0
+        chunk.append(task)
+        used += length
+    if chunk:
+        yield chunk
+
+
+def _keys(api: Api, project: int) -> set[str]:
+    rows = api.pages("/api/tasks", project=project, fields="task_only", include="id,data")
+    return {str(row["data"].get("key")) for row in rows}
+
+
+def _project_event(review: Review, project: dict[str, Any], round: int, person: str) -> Event:
+    name = _name(project)
+    return Event(
+        key=f"project {name}",
+        kind="project",
+        person=person,
+        round=round,
+        value={"project": int(project["id"]), "created": str(project["created_at"])},
+    )
+
+
+def _name(project: Mapping[str, Any]) -> str:
+    """A project for ever: its number and when it was made; addresses and ports change."""
+    return f"{project['id']}.{project['created_at']}"
+
+
+def pull(review: Review, api: Api, given: Material) -> Pulled:
+    """Write what people did since the last pull into the log; with nothing new, ids and times are all that is read.
+
+    Raises:
+        ReviewError: the server does not answer, or not soundly; what was written stays, and a repeat goes on.
+    """
+    cache = _Cache(review.folder / "pulled.json")
+    jobs = {job.key: job for job in review.state.jobs}
+    problems: list[Finding] = []
+    projects = _projects(review, api)
+    there = {_name(project) for project in projects.values()}
+    gone = [event for event in review.events if event.kind == "project" and event.key[8:] not in there]
+    events: list[Event | None] = [_gone_event(event) for event in gone]
+    for (round, _), project in sorted(projects.items()):
+        if not same_config(str(project["label_config"]), given.config(round).xml):
+            text = f"project {project['id']}: its labelling config was changed on the server"
+            events.append(Event(key=f"config {_name(project)}", kind="report", message=text))
+    for (_, person), project in sorted(projects.items()):
+        name = _name(project)
+        fields = {"fields": "task_only", "include": "id,updated_at,total_annotations,cancelled_annotations"}
+        rows = {
+            str(row["id"]): f"{row['updated_at']} {row['total_annotations']} {row['cancelled_annotations']}"
+            for row in api.pages("/api/tasks", project=project["id"], **fields)
+        }
+        changed = sorted((task for task, seen in rows.items() if cache.seen(name, task) != seen), key=int)
+        known = {e.annotation for e in review.events if e.kind == "answer" and (e.annotation or "").startswith(name)}
+        account = review.people.get(person)
+        for task in tasks_of(list(_full(api, int(project["id"]), changed)), f"project {project['id']}"):
+            job = jobs.get(str(task.data.get("key")))
+            if job is None:
+                events.append(_stray(name, task.id, bool(task.given)))
+                continue
+            for one in task.given:
+                event, found = event_of(one, job, given, where=name, user=account.user if account else None)
+                events.append(event)
+                problems += found
+                known.discard(event.annotation)
+        if changed and known:
+            events += _deleted(api, int(project["id"]), name, known)
+        cache.note(name, rows)
+    new = [event for event in events if event is not None]
+    written = log.append(review.log, _fresh(new, review.events))
+    reports = [event.message or event.key for event in new if event.kind == "report"]
+    cache.write()
+    return Pulled(written, tuple(reports), tuple(problems))
+
+
+def _fresh(events: Sequence[Event], known: Sequence[Event]) -> list[Event]:
+    """Without what is in the log: the first reading of a state stands, whatever the plan has become since."""
+    keys = {event.key for event in known}
+    return [event for event in events if event.key not in keys]
+
+
+def _full(api: Api, project: int, wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Tasks with their annotations and drafts, by page if many are wanted and one by one if few."""
+    if len(wanted) <= 50:
+        for task in wanted:
+            try:
+                yield api.get(f"/api/tasks/{task}/", project=project)
+            except RefusedError as error:
+                if error.status != 404:
+                    raise
+        return
+    held = set(wanted)
+    for row in api.pages("/api/tasks", project=project, fields="all"):
+        if str(row["id"]) in held:
+            yield row
+
+
+def _deleted(api: Api, project: int, name: str, known: set[str | None]) -> Iterator[Event]:
+    """Annotations of the log that the server no longer has; they still count."""
+    present = {
+        f"{name}/{one['id']}"
+        for row in api.pages("/api/tasks", project=project, fields="all")
+        for one in row.get("annotations", [])
+    }
+    for annotation in sorted(one for one in known if one and one not in present):
+        text = f"annotation {annotation} was deleted on the server; what was pulled still counts"
+        yield Event(key=f"deleted {annotation}", kind="report", annotation=annotation, message=text)
+
+
+def _gone_event(project: Event) -> Event:
+    text = f"the project of {project.person}, {project.key[8:]}, was deleted on the server; pulled work still counts"
+    return Event(key=f"gone {project.key[8:]}", kind="report", person=project.person, message=text)
+
+
+def _stray(name: str, task: int, answered: bool) -> Event | None:
+    if not answered:
+        return None
+    text = f"project {name}: task {task} is none of this review, or of a job that is no longer there; left alone"
+    return Event(key=f"stray {name}/{task}", kind="report", message=text)
+
+
+class _Cache:
+    """Which tasks were read in which state: spares reading them again, and may be lost."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            self.seen_by: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):
+            self.seen_by = {}
+
+    def seen(self, project: str, task: str) -> str | None:
+        return self.seen_by.get(project, {}).get(task)
+
+    def note(self, project: str, rows: dict[str, str]) -> None:
+        self.seen_by[project] = rows
+
+    def write(self) -> None:
+        with atomic_file(self.file, overwrite=True) as stream:
+            stream.write(json.dumps(self.seen_by, sort_keys=True).encode())
+
+
+def missing_people(state: State, people: Mapping[str, object]) -> list[str]:
+    """Who has open work and no account yet."""
+    return sorted({job.person for job in state.jobs if job.status == "open"} - set(people))

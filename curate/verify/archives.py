@@ -1,0 +1,176 @@
+"""Archives: the members of a ``.zip`` or a ``.tar``, compressed or not, looked at without unpacking anything.
+
+Names are checked before a byte is read; then, from level full on, every member is read to its end in pieces, counted
+and compared with its checksum, so that a damaged or a swelling one is found without holding it.
+"""
+
+from __future__ import annotations
+
+import lzma
+import stat
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from curate.model import Finding, finding
+from curate.verify.paths import path_fault
+from curate.verify.picture_files import SUFFIXES
+from curate.verify.report import encodable
+from curate.verify.subject import Subject, short
+from curate.verify.text import other_kind
+
+MAX_MEMBERS = 1_000_000
+MAX_RATIO = 200
+MAX_BYTES = 1 << 40
+_PIECE = 1 << 20
+_SMALL = 1 << 20  # an archive may hold a few compressible files: the ratio counts beyond this size
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+
+
+class Member(NamedTuple):
+    """A member as the archive states it."""
+
+    name: str
+    kind: str  # file, folder, link, or what else it is
+    size: int
+    target: str = ""
+    encrypted: bool = False
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip archive or a tar, by its content."""
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError):
+        return False
+
+
+def load(path: Path) -> tuple[Subject | None, list[Finding]]:
+    """The members under ``memo["members"]``; None where the list cannot be read or is too long."""
+    try:
+        members = []
+        for member in _list(path):
+            members.append(member)
+            if len(members) > MAX_MEMBERS:
+                return None, [finding("X02", path, f"has more than {MAX_MEMBERS:,} members")]
+    except (*_DAMAGED, NotImplementedError, RecursionError, MemoryError) as error:
+        return None, [finding("X03", path, f"archive is damaged ({error})", hint="make or download it again")]
+    subject = Subject("archive", {}, lambda table, row, field: str(path))
+    subject.memo |= {"members": members, "path": path}
+    return subject, []
+
+
+def counts(subject: Subject) -> dict[str, int]:
+    return {"members": len(subject.memo["members"])}
+
+
+def _list(path: Path) -> Iterator[Member]:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                mode = info.external_attr >> 16 if info.create_system == 3 else 0
+                kind = "folder" if info.is_dir() else "file"
+                if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    kind = "link" if stat.S_ISLNK(mode) else "device"
+                # Python turns a backslash into a slash on Windows only: the name as it was written is what counts.
+                yield Member(info.orig_filename.partition("\0")[0], kind, info.file_size, "", bool(info.flag_bits & 1))
+        return
+    with tarfile.open(path) as tar:
+        for one in tar:
+            kind = "file" if one.isreg() else "folder" if one.isdir() else "link" if one.issym() or one.islnk() else ""
+            yield Member(one.name, kind or "device", one.size, one.linkname)
+
+
+def _place(subject: Subject, member: Member) -> str:
+    return encodable(f"{subject.memo['path']}, {member.name}")
+
+
+def escaping(subject: Subject) -> Iterator[Finding]:
+    """X01: members whose name, or whose link, leads out of the folder that they would be unpacked into."""
+    for member in subject.memo["members"]:
+        item = encodable(member.name)
+        fault = path_fault(member.name.rstrip("/") or member.name)
+        if fault:
+            yield finding("X01", _place(subject, member), f"name {short(item)} {fault}", item=item)
+        elif member.kind == "device":
+            yield finding("X01", _place(subject, member), "is no file, folder or link; expected one", item=item)
+        elif member.kind == "link" and member.target:
+            inside = str(PurePosixPath(member.name).parent / member.target)
+            fault = path_fault(member.target) if member.target.startswith("/") else path_fault(inside)
+            if fault:
+                yield finding("X01", _place(subject, member), f"link to {short(member.target)} {fault}", item=item)
+        elif member.kind == "link":
+            yield finding("X01", _place(subject, member), "is a symbolic link; expected a file", item=item)
+
+
+def swelling(subject: Subject) -> Iterator[Finding]:
+    """X02: more than the archive is allowed to grow to, as it states it."""
+    path, members = subject.memo["path"], subject.memo["members"]
+    total, packed = sum(member.size for member in members), path.stat().st_size
+    if total > MAX_BYTES or (total > _SMALL and total > MAX_RATIO * packed):
+        text = f"{packed:,} bytes grow to {total:,}; expected at most {MAX_RATIO} times as many, and {MAX_BYTES:,}"
+        yield finding("X02", encodable(str(path)), text)
+
+
+def alike(subject: Subject) -> Iterator[Finding]:
+    """X03 and P04: a name that stands twice, or is another's but for case or Unicode form; encrypted members."""
+    seen: dict[str, str] = {}
+    for member in subject.memo["members"]:
+        item, name = encodable(member.name), str(PurePosixPath(member.name))
+        earlier = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if member.encrypted:
+            yield finding("X03", _place(subject, member), "is encrypted; expected a plain member", item=item)
+        if earlier != name:
+            text = f"{name!a} and {earlier!a} are one name on systems that ignore case or Unicode form"
+            yield finding("P04", _place(subject, member), text, item=item)
+    names = [str(PurePosixPath(member.name)) for member in subject.memo["members"] if member.kind != "folder"]
+    for name in sorted(_twice(names)):
+        yield finding("X03", encodable(f"{subject.memo['path']}, {name}"), "stands twice", item=encodable(name))
+
+
+def _twice(names: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+
+
+def content(subject: Subject) -> Iterator[Finding]:
+    """X02, X03 and I07: members that do not read to their end, grow beyond their stated size, or are no picture."""
+    path: Path = subject.memo["path"]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and not info.flag_bits & 1:
+                    with_name = encodable(f"{path}, {info.orig_filename}")
+                    try:
+                        with archive.open(info) as stream:
+                            yield from _read(stream, info.filename, info.file_size, with_name)
+                    except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
+                        yield finding("X03", with_name, f"does not read ({error})", hint="make or download it again")
+        return
+    try:
+        with tarfile.open(path) as tar:
+            for one in tar:
+                opened = tar.extractfile(one) if one.isreg() else None
+                if opened is not None:
+                    yield from _read(opened, one.name, one.size, encodable(f"{path}, {one.name}"))
+    except _DAMAGED as error:
+        yield finding("X03", encodable(str(path)), f"does not read to its end ({error})")
+
+
+def _read(stream: IO[bytes], name: str, size: int, where: str) -> Iterator[Finding]:
+    total, head = 0, b""
+    while piece := stream.read(_PIECE):
+        head = head or piece[:64]
+        total += len(piece)
+        if total > size:
+            yield finding("X02", where, f"grows beyond the {size:,} bytes that it states", item=encodable(name))
+            return
+    if total != size:
+        yield finding("X03", where, f"has {total:,} bytes; expected {size:,} as it states", item=encodable(name))
+    other = other_kind(head) if Path(name).suffix.lower() in SUFFIXES else None
+    if other:
+        yield finding("I07", where, f"is {other[0]}; expected a picture", item=encodable(name), hint=other[1])

@@ -1,0 +1,92 @@
+"""Release folders: every file is listed in ``SHA256SUMS`` and has not changed since, and no other is there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from curate.model import Finding, finding
+from curate.verify.paths import path_fault
+from curate.verify.picture_files import files_below
+from curate.verify.report import encodable
+from curate.verify.subject import Subject, short
+
+SUMS = "SHA256SUMS"
+MAX_BYTES = 1 << 30
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)", re.DOTALL)
+_LEFT_OVER = re.compile(r"(?:^|/)(?:\..*(?:partial|\.tmp).*|[^/]*\.(?:tmp|part|partial|lock|swp)|[^/]*~)$")
+
+
+def is_release(folder: Path) -> bool:
+    return (folder / SUMS).is_file()
+
+
+def load(path: Path) -> tuple[Subject | None, list[Finding]]:
+    """Read ``SHA256SUMS``: digests by name under ``memo["sums"]``; V02."""
+    file = path / SUMS
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            return None, [finding("F02", file, f"is larger than {MAX_BYTES:,} bytes")]
+        text = file.read_bytes().decode("utf-8")
+    except OSError as error:
+        return None, [finding("F01", file, f"cannot be read: {error.strerror}")]
+    except UnicodeDecodeError as error:
+        return None, [finding("F03", f"{file}, byte {error.start}", "is not UTF-8")]
+    found, sums = [], {}
+    for number, line in enumerate(text.splitlines(), 1):
+        where, match = f"{file}:{number}", _LINE.fullmatch(line)
+        if match is None:
+            found.append(finding("V02", where, f"is {short(line)}; expected 64 hexadecimal digits, two spaces, a name"))
+        elif fault := path_fault(match[2]):
+            found.append(finding("V02", where, f"name {short(match[2])} {fault}"))
+        elif match[2] in sums or match[2] == SUMS:
+            found.append(finding("V02", where, f"{short(match[2])} stands twice or names this list itself"))
+        else:
+            sums[match[2]] = match[1]
+    if not sums:
+        found.append(finding("V02", file, "lists no file; expected all of the release"))
+    subject = Subject("release", {}, lambda table, row, field: str(path))
+    subject.memo |= {"sums": sums, "path": path}
+    return subject, found
+
+
+def counts(subject: Subject) -> dict[str, int]:
+    return {"files": len(subject.memo["sums"])}
+
+
+def unchanged(subject: Subject) -> Iterator[Finding]:
+    """V01: files that are missing or of another content than listed."""
+    path: Path = subject.memo["path"]
+    top = path.resolve()
+    for name, digest in subject.memo["sums"].items():
+        file, where = path / name, encodable(f"{path}/{name}")
+        try:
+            if not file.resolve().is_relative_to(top):
+                yield finding("P03", where, "is a link that leaves the release; expected a file", item=name)
+                continue
+            if not file.is_file():
+                yield finding("V01", where, "is missing; expected a file, as listed", item=name)
+                continue
+            with file.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+        except (OSError, RuntimeError) as error:
+            yield finding("V01", where, f"cannot be read ({error})", item=name)
+            continue
+        if found != digest:
+            text = f"has SHA-256 {found[:12]}...; expected {digest[:12]}... as listed"
+            yield finding("V01", where, text, item=name, hint="the file was changed after the release was made")
+
+
+def unlisted(subject: Subject) -> Iterator[Finding]:
+    """V01 for files that are not listed; V03 for what was left over by a command that was killed."""
+    path: Path = subject.memo["path"]
+    for name in files_below(path):
+        if name in subject.memo["sums"] or name == SUMS:
+            continue
+        where = encodable(f"{path}/{name}")
+        if _LEFT_OVER.search(name):
+            yield finding("V03", where, "is a left-over of a command; expected none", item=encodable(name))
+        else:
+            yield finding("V01", where, "is not listed; expected only what the release holds", item=encodable(name))

@@ -1,0 +1,191 @@
+"""Leaks between queries and gallery and between splits: found, refused and fixed; examples worked by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curate.build.leakage import build_without_leaks
+from curate.dataset import Dataset, from_records
+from curate.errors import SchemaError, UsageError
+from curate.model import Annotation, Category, Image, Info, Instance, Member, Query, Record, RelevanceRule
+from curate.relevance import overview
+
+A, B = "aa" * 32, "bb" * 32
+
+
+def image(key: str, split: str | None = None, **more: Any) -> Image:
+    return Image(id=f"s/{key}", source="s", split=split, width=9, height=9, **more)
+
+
+def dataset(*records: Record) -> Dataset:
+    rule = RelevanceRule(target="category")
+    return from_records(Info(name="d", relevance=rule), [Category(name="car"), Category(name="bus"), *records])
+
+
+def box(key: str, category: str, instance: str | None = None) -> Annotation:
+    return Annotation(id=f"s/{key}#{category}", image_id=f"s/{key}", category=category, instance=instance)
+
+
+def benchmark() -> Dataset:
+    roles = {"q": "query", "r": "query", "copy": "gallery", "drive": "gallery", "far": "gallery", "d": "distractor"}
+    return dataset(
+        image("q", sha256=A, sequence="x"),
+        image("r"),
+        image("copy", sha256=A),
+        image("drive", sequence="x", sha256=B),
+        image("far", sequence="y"),
+        image("d", sha256=B),
+        *[box(key, "car") for key in ("q", "copy", "far")],
+        *[box(key, "bus") for key in ("r", "drive")],
+        Query(id="car", kind="image", image_id="s/q", category="car"),
+        Query(id="bus", kind="image", image_id="s/r", category="bus"),
+        *[Member(image_id=f"s/{key}", role=role) for key, role in roles.items()],  # type: ignore[arg-type]
+    )
+
+
+def step(data: Dataset, what: str) -> tuple[str, dict[str, int]]:
+    assert data.info.command
+    (found,) = [step for step in data.info.command.steps if step.what.startswith(what)]
+    return found.what, found.counts
+
+
+def members(data: Dataset) -> dict[str, str]:
+    return {m["image_id"].removeprefix("s/"): m["role"] for m in data.table("members").to_pylist()}
+
+
+def test_what_is_found_between_queries_and_gallery() -> None:
+    made = build_without_leaks(benchmark())
+    assert step(made, "leaks by copy") == (
+        "leaks by copy: found",
+        {
+            "links": 1,
+            "images": 2,
+            "images in queries and support": 1,
+            "images in gallery": 1,
+            "images of which it is not known": 2,
+        },
+    )
+    assert step(made, "leaks by sequence")[1]["images"] == 2
+    assert [problem.message for problem in made.problems] == [
+        "2 images that share their content stand on 2 sides: s/q in queries and support, s/copy in gallery",
+        "2 images that share a sequence stand on 2 sides: s/q in queries and support, s/drive in gallery",
+    ]
+    assert members(made) == members(benchmark())
+
+
+def test_what_is_forbidden_fails_with_all_kinds() -> None:
+    with pytest.raises(SchemaError) as caught:
+        build_without_leaks(benchmark(), forbid=["sequence", "copy", "place"])
+    assert [line.split(":")[1].strip() for line in caught.value.lines] == ["leaks by copy", "leaks by sequence"]
+    build_without_leaks(benchmark(), forbid=["place"])
+
+
+def test_a_fix_takes_images_from_the_gallery_and_queries_that_nothing_answers() -> None:
+    made = build_without_leaks(benchmark(), fix="drop", forbid=["copy"], look=["sequence"])
+    assert members(made) == {"q": "query", "far": "gallery", "d": "distractor"}
+    assert made.table("queries")["id"].to_pylist() == ["car"]
+    assert overview(made)["positive"].to_pylist() == [1]
+    assert step(made, "dropped from the gallery")[1] == {"images": 2, "queries": 1}
+    assert [p.item for p in made.problems if "dropped" in p.message] == ["s/copy", "s/drive", "bus"]
+    again = build_without_leaks(made, forbid=["copy", "sequence"])
+    assert again.table("members").equals(made.table("members"))
+
+
+def test_near_duplicates_are_given_as_clusters() -> None:
+    data = benchmark()  # copy, d, drive, far, q, r
+    made = build_without_leaks(data, look=["near"], near=np.array([1, 2, 3, 4, 5, 4]), fix="drop")
+    assert "far" not in members(made)
+    with pytest.raises(UsageError, match="leak 'near': needs the pictures"):
+        build_without_leaks(data, look=["near"])
+
+
+def divided() -> Dataset:
+    return dataset(
+        image("1", "train", sequence="x"),
+        image("2", "train", sequence="x", sha256=A),
+        image("3", "test", sequence="x"),
+        image("4", "test", sha256=A),
+        image("5", "test"),
+        image("6", "val"),
+        image("7"),
+        box("5", "car", "i/1"),
+        box("6", "car", "i/1"),
+        box("6", "bus", "i/2"),
+        box("7", "bus", "i/2"),
+    )
+
+
+def splits(data: Dataset) -> dict[str, str | None]:
+    table = data.table("images")
+    return dict(zip("1234567", table["split"].to_pylist(), strict=True))
+
+
+def test_a_move_follows_links_and_goes_to_the_most() -> None:
+    made = build_without_leaks(divided(), look=["sequence", "copy", "instance"], fix="move")
+    # 1-4 are linked through 2: two are in train and two in test, and test comes first by name. 5 and 6: likewise.
+    assert splits(made) == dict(zip("1234567", ["test"] * 6 + [None], strict=True))
+    assert [p.message for p in made.problems if "moved" in p.message] == [
+        "moved from train to test",
+        "moved from train to test",
+        "moved from val to test",
+    ]
+
+
+def test_a_drop_between_splits() -> None:
+    made = build_without_leaks(divided(), look=["sequence"], fix="drop")
+    assert [name.removeprefix("s/") for name in made.table("images")["id"].to_pylist()] == list("124567")
+
+
+def test_an_instance_in_two_splits_may_be_forbidden() -> None:
+    with pytest.raises(SchemaError, match=r"leaks by instance: 2 images .*: s/5 in test, s/6 in val"):
+        build_without_leaks(divided(), forbid=["instance"])
+
+
+def with_dates() -> Dataset:
+    dates = {"a": "2014-05-01", "b": "2021-01-01", "c": None, "d": "2020", "e": "2013"}
+    return dataset(
+        Instance(id="i/1", exists_since="2020-03"),
+        Instance(id="i/2", exists_since="2019-12-31"),
+        image("q"),
+        image("p"),
+        box("q", "car", "i/1"),
+        box("p", "car", "i/1"),
+        Query(id="car", kind="image", image_id="s/q", category="car"),
+        *[image(key, taken_at=date, date_evidence="proven" if key == "a" else None) for key, date in dates.items()],
+        Member(image_id="s/q", role="query"),
+        Member(image_id="s/p", role="gallery"),
+        *[Member(image_id=f"s/{key}", role="distractor") for key in dates],
+    )
+
+
+def test_distractors_before_objects_after() -> None:
+    made = build_without_leaks(with_dates(), look=["time"], before="2020-01-01", fix="drop")
+    assert step(made, "leaks by time") == (
+        "leaks by time, 2020-01-01: found",
+        {
+            "distractors proven": 1,
+            "distractors claimed": 1,
+            "distractors unknown": 2,
+            "distractors contradicted": 1,
+            "instances too old": 1,
+        },
+    )
+    assert "b" not in members(made)
+    assert {"a", "c", "d", "e", "p"} <= set(members(made))
+    # An instance that is too old cannot be mended.
+    with pytest.raises(SchemaError, match="leaks by time"):
+        build_without_leaks(with_dates(), forbid=["time"], before="2020-01-01", fix="drop")
+    with pytest.raises(UsageError, match="expected --before and a date"):
+        build_without_leaks(benchmark(), look=["time"])
+
+
+def test_refusals() -> None:
+    with pytest.raises(UsageError, match="fix 'move': stands between queries and gallery"):
+        build_without_leaks(benchmark(), fix="move")
+    with pytest.raises(UsageError, match="has neither a gallery nor two splits"):
+        build_without_leaks(dataset(image("a")))
+    with pytest.raises(UsageError, match="leak 'twin': is unknown; expected one of copy, near"):
+        build_without_leaks(benchmark(), look=["twin"])  # type: ignore[list-item]

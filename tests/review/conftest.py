@@ -1,0 +1,134 @@
+"""A real Label Studio for the tests: installed once per machine, started once per run, on loopback and a free port."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from curate import store
+from curate.dataset import Dataset, from_records
+from curate.model import Annotation, Category, Image, Info, Judgement, Query, SourceRecord
+from curate.review import folder, server, tasks
+from curate.review.api import Api, join
+from curate.review.plan import Plan
+from curate.review.server import Server
+
+PEOPLE = ("p1", "p2", "p3")
+PASSWORD = "a long password 1"
+
+
+class Studio(NamedTuple):
+    """The running server, its folder, and where images lie."""
+
+    server: Server
+    data: Path
+    root: Path
+    program: Path
+    tokens: dict[str, str]
+    people: dict[str, folder.Person]
+
+    def api(self, person: str | None = None) -> Api:
+        return Api(self.server.url, self.tokens[person] if person else self.server.token, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    base = tmp_path_factory.mktemp("studio")
+    root = base / "root"
+    (root / "pics ü#1").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        pixels = rng.integers(0, 255, (48, 64, 3), np.uint8)
+        PilImage.fromarray(pixels).save(root / "pics ü#1" / f"{i:03}.png")
+    program = server.install(server.home())
+    running = server.start(program, base / "data", root)
+    tokens, people = {}, {}
+    try:
+        admin = Api(running.url, running.token)
+        for person in PEOPLE:
+            email = f"{person}@example.org"
+            tokens[person] = join(admin, email, PASSWORD)
+            me = Api(running.url, tokens[person]).get("/api/current-user/whoami")
+            people[person] = folder.Person(user=me["id"], email=email)
+        yield Studio(running, base / "data", root, program, tokens, people)
+    finally:
+        assert server.stop(base / "data")
+
+
+def toy(root: Path, images: int = 30) -> Dataset:
+    """Noise pictures with a box each as a proposal, and two query groups over them."""
+    records: list[Any] = [Category(name="car"), Category(name="traffic sign")]
+    for i in range(images):
+        image = f"toy/{i:03}"
+        records.append(Image(id=image, source="toy", file_name=f"{i:03}.png", width=64, height=48))
+        box = {"x": 10.0 + i % 7, "y": 8.0, "w": 20.5, "h": 16.0, "area": 328.0}
+        records.append(Annotation(id=f"{image}#0", image_id=image, category="car", status="proposal", score=0.5, **box))
+        records.append(Judgement(query_id=f"toy/q{i % 2}", image_id=image, label="easy"))
+    places = {"x": 5.0, "y": 6.0, "w": 30.0, "h": 20.0}
+    records += [Query(id=f"toy/q{i}", kind="box", group=f"g{i}", image_id="toy/000", **places) for i in range(2)]
+    info = Info(name="toy", sources={"toy": SourceRecord(title="Toy")}, roots={"toy": str(root / "pics ü#1")})
+    return from_records(info, records)
+
+
+class Case(NamedTuple):
+    """A review of the toy dataset, and what its tasks are made from."""
+
+    folder: Path
+    dataset: Dataset
+    material: tasks.Material
+
+    def read(self) -> folder.Review:
+        return folder.read(self.folder)
+
+
+_SEEDS = itertools.count(1)
+
+
+def review_of(studio: Studio, path: Path, plan: Plan, images: int = 30) -> Case:
+    """A review of its own: the same plan over the same dataset would be the same review, and find its work."""
+    plan = msgspec.structs.replace(plan, seed=next(_SEEDS))
+    dataset = toy(studio.root, images)
+    store.write(dataset, path / "ds")
+    made = folder.init(dataset, str(path / "ds"), plan, path / "review")
+    folder.write_people(made.folder, studio.people)
+    return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
+
+
+def work(studio: Studio, case: Case, person: str, rng: random.Random, reject: float = 0.0) -> int:
+    """Do all open tasks of one person through the API, as the page would; gives how many."""
+    api = studio.api(person)
+    done = 0
+    state = case.read().state
+    wanted = {job.key: job for job in state.jobs if job.status == "open" and job.person == person}
+    for project in api.pages("/api/projects/"):
+        if case.read().about.id not in project["description"] or not project["description"].endswith(f"for {person}"):
+            continue
+        for task in list(api.pages("/api/tasks", project=project["id"], fields="all")):
+            if task["annotations"] or task["data"]["key"] not in wanted:
+                continue
+            result = [dict(region) for one in task["predictions"] for region in one["result"]]
+            if not result:
+                job = wanted[task["data"]["key"]]
+                frame = case.material.frame(job)
+                x = 5.0 + rng.randrange(20)
+                ring = [x, 5.0, x + 30, 5.0, x + 30, 40.0, x, 40.0]
+                row = Annotation(
+                    id="new", image_id=frame.image_id, category="car", x=x, y=5, w=30, h=35, polygons=[[ring]]
+                )
+                result = tasks.regions_of([row], frame)
+            if "verdict" in project["label_config"]:
+                verdict = "reject" if rng.random() < reject else "accept"
+                said = {"id": "v", "type": "choices", "from_name": "verdict", "to_name": "image"}
+                result.append({**said, "value": {"choices": [verdict]}})
+            body = {"result": result, "lead_time": 5.0 + rng.random()}
+            api.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
+            done += 1
+    return done

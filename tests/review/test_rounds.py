@@ -1,0 +1,341 @@
+"""Rounds on a real Label Studio: three people, exactly once under kill, and nothing taken silently."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.errors import ReviewError, UsageError
+from curate.review import folder, log, rounds, server, tasks
+from curate.review.api import Api, LostError, RefusedError
+from curate.review.plan import preset
+from tests.review.conftest import PEOPLE, Case, Studio, review_of, work
+
+QUICK = {"rounds": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}]}
+
+
+def push(studio: Studio, case: Case) -> rounds.Pushed:
+    return rounds.push(case.read(), studio.api(), case.material, studio.root)
+
+
+def pull(studio: Studio, case: Case) -> rounds.Pulled:
+    return rounds.pull(case.read(), studio.api(), case.material)
+
+
+def on_server(studio: Studio, case: Case) -> list[dict[str, Any]]:
+    """All tasks of a review."""
+    api = studio.api()
+    return [
+        task
+        for project in list(api.pages("/api/projects/"))
+        if case.read().about.id in project["description"]
+        for task in api.pages("/api/tasks", project=project["id"], fields="all")
+    ]
+
+
+def test_the_process_of_the_paper_over_thirty_images(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("pixel-retrieval", PEOPLE))
+    rng = random.Random(0)
+    rejected = 0
+    for step in range(30):
+        state = case.read().state
+        if all(standing.status != "open" for standing in state.items.values()):
+            break
+        first, again = push(studio, case), push(studio, case)
+        assert again.tasks == 0
+        assert again.there == first.tasks + first.there
+        assert sum(work(studio, case, person, rng, reject=0.1 if step < 4 else 0) for person in PEOPLE)
+        assert pull(studio, case).problems == ()
+        rejected += sum(standing.rejections > 0 for standing in case.read().state.items.values())
+    state = case.read().state
+    assert {standing.status for standing in state.items.values()} == {"accepted"}
+    assert len(state.items) == 30
+    assert rejected
+    for standing in state.items.values():
+        (event,) = standing.results
+        assert [did.action for did in event.did] == ["unchanged"]  # nobody touched what the first person drew
+        assert event.objects[0].polygons is not None
+        assert event.objects[0].round == 1
+    keys = [task["data"]["key"] for task in on_server(studio, case)]
+    assert len(keys) == len(set(keys)) == len(state.jobs)
+
+
+def test_boxes_come_back_as_the_rows_they_were(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", PEOPLE, **QUICK))
+    push(studio, case)
+    for person in PEOPLE:
+        work(studio, case, person, random.Random(0))
+    pull(studio, case)
+    for item, standing in case.read().state.items.items():
+        assert list(standing.results[0].objects) == case.material.rows[item]
+
+
+def test_a_pull_with_nothing_new_reads_no_task(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = review_of(studio, tmp_path, preset("quick", PEOPLE, **QUICK))
+    push(studio, case)
+    work(studio, case, "p1", random.Random(0))
+    assert pull(studio, case).new == 10
+    asked: list[str] = []
+    call = Api._call
+    monkeypatch.setattr(
+        Api, "_call", lambda self, method, path, *a, **k: (asked.append(path), call(self, method, path))[1]
+    )
+    assert pull(studio, case) == rounds.Pulled(0, (), ())
+    assert asked
+    assert not [path for path in asked if "fields=all" in path or path.startswith("/api/tasks/")]
+
+
+def test_edits_deletions_strangers_and_changed_configs_are_reported(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", PEOPLE, **QUICK), images=6)
+    push(studio, case)
+    for person in PEOPLE:
+        work(studio, case, person, random.Random(0))
+    pull(studio, case)
+    before = case.read().state
+    api = studio.api("p2")
+    mine = sorted((job for job in before.jobs if job.person == "p1"), key=lambda job: job.key)
+    first, second = ((job.answer.annotation or "").rpartition("/")[2] for job in mine[:2] if job.answer)
+    api.send("PATCH", f"/api/annotations/{first}/", {"result": [], "lead_time": 1.0})
+    api.send("DELETE", f"/api/annotations/{second}/")
+    pulled = pull(studio, case)
+    after = case.read().state
+    assert after.items == before.items  # nothing was taken
+    assert [finding.code for finding in pulled.problems] == ["L09"]
+    assert [event.foreign for event in after.reports if event.kind == "answer"] == [True]
+    assert any("was deleted on the server" in text for text in pulled.reports)
+    assert pull(studio, case).new == 0
+    projects = [p for p in api.pages("/api/projects/") if case.read().about.id in p["description"]]
+    config = projects[0]["label_config"].replace("accept", "approve")
+    api.send("PATCH", f"/api/projects/{projects[0]['id']}/", {"label_config": config})
+    assert any("labelling config was changed" in text for text in pull(studio, case).reports)
+    api.send("DELETE", f"/api/projects/{projects[1]['id']}/")
+    assert any("was deleted on the server; pulled work still counts" in text for text in pull(studio, case).reports)
+    assert case.read().state.items == before.items
+
+
+def test_a_deleted_project_is_made_again_for_what_is_open(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=4)
+    push(studio, case)
+    (project,) = {task["project"] for task in on_server(studio, case)}
+    studio.api("p1").send("DELETE", f"/api/projects/{project}/")
+    assert push(studio, case).tasks == 4
+    assert len(on_server(studio, case)) == 4
+
+
+def test_a_changed_config_stops_the_push(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
+    push(studio, case)
+    (project,) = {task["project"] for task in on_server(studio, case)}
+    xml = case.material.config(0).xml.replace('value="fix"', 'value="mend"')
+    studio.api().send("PATCH", f"/api/projects/{project}/", {"label_config": xml})
+    with pytest.raises(ReviewError, match="labelling config was changed"):
+        push(studio, case)
+
+
+def test_skips_and_empty_answers_are_two_things(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
+    push(studio, case)
+    first, second = sorted(on_server(studio, case), key=lambda task: task["data"]["key"])
+    api = studio.api("p1")
+    api.send("POST", f"/api/tasks/{first['id']}/annotations/", {"result": [], "was_cancelled": True})
+    verdict = {"id": "v", "type": "choices", "from_name": "verdict", "to_name": "image", "value": {"choices": ["fix"]}}
+    api.send("POST", f"/api/tasks/{second['id']}/annotations/", {"result": [verdict]})
+    api.send("POST", f"/api/tasks/{first['id']}/drafts", {"result": [verdict]})  # unsent: left alone
+    pull(studio, case)
+    state = case.read().state
+    assert [standing.status for standing in state.items.values()] == ["stuck", "accepted"]
+    (answer,) = state.items["toy/001"].results
+    assert (answer.objects, [did.action for did in answer.did]) == ((), ["deleted"])
+
+
+def test_images_are_shown_and_nothing_else(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
+    push(studio, case)
+    url = studio.server.url + on_server(studio, case)[0]["data"]["image"]
+    assert "%20" in url
+    assert "%23" in url
+    request = urllib.request.Request(url, headers={"Authorization": f"Token {studio.tokens['p1']}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.read()[:4] == b"\x89PNG"
+
+
+def test_images_elsewhere_are_refused_before_anything_is_sent(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
+    with pytest.raises(ReviewError, match="start the server with another --root"):
+        tasks.task_of(case.read().state.jobs[0], case.material, studio.root / "pics ü#1")
+    gone = case.material._replace(files=dict.fromkeys(case.material.files, tmp_path / "no.png"))
+    with pytest.raises(ReviewError, match="not there"):
+        rounds.push(case.read(), studio.api(), gone, studio.root)
+    assert on_server(studio, case) == []
+
+
+PUSHER = """
+import sys, pathlib
+from curate import store
+from curate.review import folder, rounds, tasks
+from curate.review.api import Api
+review = folder.read(pathlib.Path(sys.argv[1]))
+dataset = store.read(review.about.dataset)
+rounds.MOST_TASKS = 3
+given = tasks.material(dataset, review.plan, review.items)
+print("ready", flush=True)
+sys.stdin.readline()
+rounds.push(review, Api(sys.argv[2], sys.stdin.readline().strip()), given, pathlib.Path(sys.argv[3]))
+"""
+
+
+def pusher(studio: Studio, case: Case) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", PUSHER, str(case.folder), studio.server.url, str(studio.root)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write(f"\n{studio.server.token}\n")
+    process.stdin.flush()
+    return process
+
+
+def test_a_pusher_killed_thirty_times_leaves_every_task_once(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("consensus", PEOPLE))
+    rng = random.Random(0)
+    for _ in range(30):
+        process = pusher(studio, case)
+        time.sleep(rng.uniform(0, 0.8))
+        process.kill()
+        process.communicate()
+    push(studio, case)
+    keys = sorted(task["data"]["key"] for task in on_server(studio, case))
+    assert keys == sorted(job.key for job in case.read().state.jobs)
+    assert len(keys) == 90
+
+
+def test_of_two_pushers_the_second_is_told_who_is_at_it(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
+    with (
+        log.locked(case.folder / ".push.lock", "other"),
+        pytest.raises(ReviewError, match=rf"another push is under way \(process {os.getpid()}\)"),
+    ):
+        push(studio, case)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_an_answer_lost_on_the_way_doubles_nothing(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The network is cut before the request has arrived, or after the server has done its work."""
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=5)
+    send, cuts = Api.send, []
+
+    def cut(self: Api, method: str, path: str, body: Any = None) -> Any:
+        if method == "POST" and path not in cuts and "storages" not in path:
+            cuts.append(path)
+            if lost == "after":
+                send(self, method, path, body)
+                raise LostError(path, "cut")
+            if "import" in path:
+                raise LostError(path, "cut")
+        return send(self, method, path, body)
+
+    monkeypatch.setattr(Api, "send", cut)
+    push(studio, case)
+    assert len(cuts) == 2
+    assert len(on_server(studio, case)) == 5
+
+
+def test_a_server_killed_during_an_import(studio: Studio, tmp_path: Path) -> None:
+    """On a second server, since the first one serves the other tests."""
+    data = tmp_path / "second"
+    running = server.start(studio.program, data, studio.root)
+    port = int(running.url.rpartition(":")[2])
+    try:
+        second = studio._replace(server=running)
+        case = review_of(second, tmp_path, preset("consensus", PEOPLE))
+        process = pusher(second, case)
+        time.sleep(0.6)
+        os.kill(running.pid, signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0 or "curate.review.api.LostError" in errors
+        with pytest.raises(ReviewError, match="no answer"):
+            push(second, case)
+        again = server.start(studio.program, data, studio.root, port)
+        assert (again.url, again.token) == (running.url, running.token)
+        push(second, case)
+        keys = sorted(task["data"]["key"] for task in on_server(second, case))
+        assert keys == sorted(job.key for job in case.read().state.jobs)
+    finally:
+        assert server.stop(data)
+        assert not server.stop(data)
+
+
+def test_what_the_server_refuses_is_one_clear_line(studio: Studio) -> None:
+    canary = "0123canary0123"
+    with pytest.raises(RefusedError) as error:
+        Api(studio.server.url, canary).get("/api/projects/")
+    assert "refuses the token (401)" in error.value.line
+    assert canary not in error.value.line + repr(Api(studio.server.url, canary))
+    with pytest.raises(RefusedError) as missing:
+        studio.api().get("/api/tasks", project=1, page=99)
+    assert missing.value.status == 404
+    with pytest.raises(LostError, match="no answer"):
+        Api("http://127.0.0.1:9", "x").send("GET", "/api/version")
+    with pytest.raises(UsageError, match="expected http"):
+        Api("file:///etc", "x")
+    with pytest.raises(RefusedError, match="leads to another address"):
+        studio.api().get("/logout")
+
+
+def test_both_kinds_of_token_work(studio: Studio) -> None:
+    import http.cookiejar
+
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    login = f"{studio.server.url}/user/login/"
+    opener.open(login).read()
+    csrf = {cookie.name: cookie.value for cookie in jar}["csrftoken"] or ""
+    form = {"email": studio.server.email, "password": studio.server.password, "csrfmiddlewaretoken": csrf}
+    opener.open(urllib.request.Request(login, urllib.parse.urlencode(form).encode(), {"Referer": login})).read()
+    csrf = {cookie.name: cookie.value for cookie in jar}["csrftoken"] or ""
+    headers = {"X-CSRFToken": csrf, "Referer": login, "Content-Type": "application/json"}
+    import json
+
+    answer = opener.open(urllib.request.Request(f"{studio.server.url}/api/token/", b"{}", headers, method="POST"))
+    personal = json.load(answer)["token"]
+    assert personal.count(".") == 2
+    assert Api(studio.server.url, personal).get("/api/current-user/whoami")["email"] == studio.server.email
+
+
+def test_secrets_stay_where_they_belong(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", PEOPLE, **QUICK), images=3)
+    push(studio, case)
+    work(studio, case, "p1", random.Random(0))
+    pull(studio, case)
+    assert (studio.data / "server.json").stat().st_mode & 0o077 == 0
+    assert studio.server.token not in repr(studio.server)
+    for file in case.folder.rglob("*"):
+        if file.is_file():
+            text = file.read_text("utf-8")
+            assert studio.server.token not in text
+            assert file.name == "people.json" or "@example.org" not in text, file
+    words = Path(f"/proc/{studio.server.pid}/cmdline").read_bytes()
+    assert studio.server.token.encode() not in words
+    assert studio.server.password.encode() not in words
+
+
+def test_a_review_folder_is_made_once_and_read_with_care(studio: Studio, tmp_path: Path) -> None:
+    case = review_of(studio, tmp_path, preset("quick", PEOPLE, **QUICK), images=3)
+    with pytest.raises(UsageError, match="exists"):
+        folder.init(case.dataset, "ds", case.material.plan, case.folder)
+    with pytest.raises(UsageError, match="is no review"):
+        folder.read(tmp_path)
+    (case.folder / "items.jsonl").write_text("{")
+    with pytest.raises(ReviewError, match="damaged"):
+        case.read()

@@ -1,0 +1,42 @@
+"""The picture of a group's queries: every one is in it, and what is not asked for is dimmed."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from curate.dataset import from_records
+from curate.errors import ReviewError
+from curate.geometry import rle_from_mask
+from curate.model import Annotation, Image, Info, Query
+from curate.review.plan import Item
+from curate.review.sheets import sheets
+
+
+def test_all_queries_of_a_group_side_by_side(tmp_path: Path) -> None:
+    PilImage.new("RGB", (100, 50), (200, 200, 200)).save(tmp_path / "a.png")
+    mask = np.zeros((50, 100), bool)
+    mask[:, :50] = True
+    records = [
+        Image(id="t/a", source="t", width=100, height=50),
+        Annotation(id="t/a#1", image_id="t/a", x=0, y=0, w=50, h=50, segmentation=rle_from_mask(mask)),
+        Query(id="q1", kind="mask", group="g", image_id="t/a", annotation_id="t/a#1"),
+        Query(id="q2", kind="box", group="g", image_id="t/a", x=50, y=0, w=50, h=50),
+        Query(id="q3", kind="text", group="h", text="no picture"),
+    ]
+    items = [Item(id=f"i@{g}", image_id="i", width=1, height=1, target=g, queries=q) for g, q in (("g", ("q1", "q2")),)]
+    dataset = from_records(Info(name="t"), records)
+    (address,) = sheets(dataset, items, {"t/a": tmp_path / "a.png"}).values()
+    assert address.startswith("data:image/jpeg;base64,")
+    pixels = np.asarray(PilImage.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("L"), int)
+    assert pixels.shape == (220, 446)
+    shown = {x: pixels[25, x] > 150 for x in (10, 40, 60, 90, 226 + 10, 226 + 40, 226 + 60, 226 + 90)}
+    assert list(shown.values()) == [True, True, False, False, False, False, True, True]
+    assert sheets(dataset, items, {}) == {}
+    with pytest.raises(ReviewError, match="picture of query q1"):
+        sheets(dataset, items, {"t/a": tmp_path / "gone.png"})

@@ -1,0 +1,114 @@
+"""Archives: members are checked, nothing is unpacked."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from curate.verify import Report, verify
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
+
+
+def found(report: Report) -> list[tuple[str, str | None]]:
+    return [(one.code, one.item) for one in report.findings]
+
+
+def zip_of(path: Path, **members: bytes) -> Path:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")
+        for name, data in members.items():
+            archive.writestr(name.replace("_slash_", "/").replace("_dots_", "../"), data)
+    return path
+
+
+def tar_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, data in members:
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_sound_archives(tmp_path: Path) -> None:
+    report = verify(zip_of(tmp_path / "a.zip", **{"in/a.png": PNG, "b.json": b"{}"}))
+    assert (report.kind, report.findings, report.counts) == ("archive", (), {"members": 2})
+    info = tarfile.TarInfo("in/a.png")
+    assert verify(tar_of(tmp_path / "a.tar.gz", (info, PNG))).findings == ()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "a.zip"]
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "in/../../a.png", "C:/a.png", "..\\a.png", "%2e%2e/a.png"])
+def test_members_that_escape(tmp_path: Path, name: str) -> None:
+    assert found(verify(zip_of(tmp_path / "a.zip", **{name: PNG}))) == [("X01", name)]
+    assert found(verify(tar_of(tmp_path / "a.tgz", (tarfile.TarInfo(name), PNG)))) == [("X01", name)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "bad"),
+    [
+        (tarfile.SYMTYPE, "../../x", True),
+        (tarfile.SYMTYPE, "/etc/passwd", True),
+        (tarfile.LNKTYPE, "/etc/passwd", True),
+        (tarfile.SYMTYPE, "../x", False),
+        (tarfile.CHRTYPE, "", True),
+        (tarfile.FIFOTYPE, "", True),
+    ],
+)
+def test_links_and_devices(tmp_path: Path, kind: bytes, target: str, bad: bool) -> None:
+    info = tarfile.TarInfo("in/a")
+    info.type, info.linkname = kind, target
+    assert found(verify(tar_of(tmp_path / "a.tgz", (info, b"")))) == ([("X01", "in/a")] if bad else [])
+
+
+def test_a_bomb(tmp_path: Path) -> None:
+    assert [code for code, _ in found(verify(zip_of(tmp_path / "a.zip", a=bytes(30 << 20)), level="quick"))] == ["X02"]
+
+
+def test_a_size_that_is_a_lie(tmp_path: Path) -> None:
+    file = zip_of(tmp_path / "a.zip", a=b"x" * 5000)
+    data = bytearray(file.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 24 : at + 28] = (10).to_bytes(4, "little")
+    file.write_bytes(data)
+    (one,) = verify(file).findings
+    assert one.code in ("X02", "X03")
+
+
+def test_members_twice_and_twins(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")
+        for name in ("a", "a", "B", "b"):
+            archive.writestr(name, name)
+    assert found(verify(path)) == [("X03", "a"), ("P04", "b")]
+
+
+def test_a_damaged_member(tmp_path: Path) -> None:
+    file = zip_of(tmp_path / "a.zip", a=PNG)
+    data = bytearray(file.read_bytes())
+    data[60] ^= 255
+    file.write_bytes(data)
+    assert [code for code, _ in found(verify(file))] == ["X03"]
+    assert found(verify(file, level="quick")) == []  # which reads no member
+    whole = tar_of(tmp_path / "a.tgz", (tarfile.TarInfo("a"), bytes(range(256)) * 4000))
+    whole.write_bytes(whole.read_bytes()[:-40])
+    assert [code for code, _ in found(verify(whole))] == ["X03"]
+
+
+def test_an_encrypted_member(tmp_path: Path) -> None:
+    file = zip_of(tmp_path / "a.zip", a=PNG)
+    data = bytearray(file.read_bytes())
+    data[6] |= 1
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    file.write_bytes(data)
+    assert found(verify(file)) == [("X03", "a")]
+
+
+def test_a_page_in_place_of_a_picture(tmp_path: Path) -> None:
+    assert found(verify(zip_of(tmp_path / "a.zip", **{"a.jpg": b"<html>log in</html>"}))) == [("I07", "a.jpg")]

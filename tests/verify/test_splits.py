@@ -1,0 +1,170 @@
+"""Splits, support sets, judgements, withheld labels, dates: each fault alone in a sound dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from curate.dataset import Dataset, from_records
+from curate.model import (
+    Annotation,
+    Command,
+    Counts,
+    Coverage,
+    Image,
+    Info,
+    Instance,
+    Judgement,
+    Record,
+    SourceRecord,
+    Support,
+)
+from curate.verify import Report, verify
+
+Check = Callable[..., Report]
+
+
+def found(report: Report) -> list[tuple[str, str, str | None]]:
+    return [(one.code, one.severity, one.item) for one in report.findings]
+
+
+def changed(records: list[Record], kind: type[Any], changes: dict[str, dict[str, Any]]) -> list[Record]:
+    def change(record: Any) -> Any:
+        return msgspec.structs.replace(record, **changes.get(record.id, {})) if isinstance(record, kind) else record
+
+    return [change(record) for record in records]
+
+
+def images(records: list[Record], **changes: dict[str, Any]) -> list[Record]:
+    return changed(records, Image, {f"toy/{name}": change for name, change in changes.items()})
+
+
+def test_a_picture_in_two_splits(check: Check, records: list[Record]) -> None:
+    broken = images(records, g1={"split": "train", "sha256": "bb"}, g2={"split": "test", "sha256": "bb"})
+    report = check(broken, skip=["R07"])
+    assert found(report) == [("Q03", "error", "toy/g2")]
+    assert "toy/g1 in train, toy/g2 in test" in report.findings[0].message
+    same = images(records, g1={"split": "train", "sha256": "bb"}, g2={"split": "train", "sha256": "bb"})
+    assert not check(same, skip=["R07"]).findings
+
+
+def test_a_sequence_in_two_splits(check: Check, records: list[Record]) -> None:
+    drive = {"sequence": "drive 1"}
+    report = check(images(records, q1=drive | {"split": "train"}, g1=drive | {"split": "test"}, g2=drive))
+    assert found(report) == [("Q03", "warning", "toy/q1")]  # g2 is of toy/train, as its source has it
+    assert "test" in report.findings[0].message
+    assert not check(images(records, q1=drive, g1=drive)).findings
+    # The same word at two sources is two sequences.
+    elsewhere = Image(id="other/a", source="other", sequence="drive 1", split="test")
+    assert not check([*images(records, g1=drive | {"split": "train"}), elsewhere]).findings
+
+
+def declared(records: list[Record], counts: Counts, verb: str = "import") -> Dataset:
+    sources = {"toy": SourceRecord(title="toy", found=counts)}
+    return from_records(Info(name="toy", sources=sources, command=Command(verb=verb)), records)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        (Counts(images=4, annotations=6), []),
+        (Counts(images=4), []),
+        (Counts(images=5, annotations=6), ["4 images; expected 5"]),
+        (Counts(images=4, annotations=7), ["6 annotations; expected 7"]),
+    ],
+)
+def test_declared_counts(records: list[Record], counts: Counts, expected: list[str]) -> None:
+    report = verify(declared(records, counts), only=["Q04"])
+    assert [one.message.partition(" as ")[0] for one in report.findings] == expected
+    # A subset has fewer, and says so in its steps.
+    assert not verify(declared(records, counts, "build subset"), only=["Q04"]).findings
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "bad"),
+    [
+        (("easy", None), ("junk", "toy/g1#0"), True),
+        (("positive", "toy/g1#0"), ("negative", None), True),
+        (("easy", "toy/g1#0"), ("junk", "toy/g1#1"), False),  # two objects
+        (("easy", None), ("hard", "toy/g1#0"), False),
+        (("junk", None), ("negative", "toy/g1#0"), False),
+    ],
+)
+def test_contradicting_judgements(check: Check, records: list[Record], first: Any, second: Any, bad: bool) -> None:
+    judged = [
+        Judgement(query_id="q1", image_id="toy/g1", label=label, annotation_id=thing, origin="human:a")
+        for label, thing in (first, second)
+    ]
+    assert found(check([*records, *judged], skip=["Q02"])) == ([("Q05", "error", "q1")] if bad else [])
+
+
+def test_dates_of_distractors(check: Check, records: list[Record]) -> None:
+    dated = changed(records, Instance, {"set/1": {"exists_since": "2020-03-01"}})
+
+    def of(date: str | None) -> list[tuple[str, str, str | None]]:
+        return found(check(images(dated, g3={"taken_at": date})))
+
+    assert of("2019-12-31T23:00:00") == []
+    assert of("2014") == []
+    assert of("2020-03-02") == [("Q06", "error", "toy/g3")]
+    assert of("2021") == [("Q06", "error", "toy/g3")]
+    assert of(None) == [("Q06", "warning", None)]
+    assert of("2020") == [("Q06", "warning", None)]  # of that year, before or after
+    assert found(check(images(records, g3={"taken_at": "2030"}))) == []  # no instance is dated
+
+
+@pytest.mark.parametrize(
+    ("scope", "category", "items"),
+    [
+        ("toy/g2", "*", ["toy/g2#0", "toy/g2#fog"]),
+        ("toy/g2", "plate", ["toy/g2#0"]),
+        ("toy/g2", "cup", []),
+        ("toy/g1", "cup", ["toy/g1#0", "toy/g1#0p"]),  # and not the proposal
+        ("toy/train", "fog", ["toy/g2#fog"]),
+        ("toy/test", "fog", []),
+    ],
+)
+def test_truth_that_is_withheld(
+    check: Check, records: list[Record], scope: str, category: str, items: list[str]
+) -> None:
+    rows = [row for row in records if not (isinstance(row, Coverage) and scope == "toy/train")]
+    report = check([*rows, Coverage(scope=scope, category=category, state="withheld")], only=["Q07"])
+    assert found(report) == [("Q07", "error", item) for item in items]
+
+
+def test_a_support_image_in_the_gallery(check: Check, records: list[Record]) -> None:
+    outside = Image(id="toy/s", source="toy", width=9, height=9, file_name="s.png", sha256="ee")
+
+    def of(image_id: str, sha256: str = "ee") -> list[tuple[str, str, str | None]]:
+        held = msgspec.structs.replace(outside, sha256=sha256)
+        rows = [Support(query_id="q1", rank=rank, image_id=image_id) for rank in (0, 1)]
+        return found(check([*records, held, *rows], only=["Q08"]))
+
+    assert of("toy/s") == []
+    assert of("toy/q1") == []
+    assert of("toy/g1") == of("toy/g1") == [("Q08", "error", "toy/g1")]
+    assert of("toy/g3") == [("Q08", "error", "toy/g3")]  # a distractor
+    assert of("toy/s", sha256="cc") == [("Q08", "error", "toy/s")]  # a copy of g2
+
+
+def test_negatives_that_nobody_looked_for(check: Check, records: list[Record]) -> None:
+    def of(state: Any, origin: str = "source", label: Any = "negative") -> list[tuple[str, str, str | None]]:
+        coverage = Coverage(scope="toy/g2", category="*", state=state)
+        judged = Judgement(query_id="q1", image_id="toy/g2", label=label, origin=origin)
+        return found(check([*records, coverage, judged], only=["Q09"]))
+
+    assert of("exhaustive") == []
+    assert of("partial") == [("Q09", "warning", None)]
+    assert of("none") == [("Q09", "warning", None)]
+    assert of("partial", origin="human:ann") == []
+    assert of("partial", label="junk") == []
+
+
+def test_a_crowd_without_run_lengths(check: Check, records: list[Record]) -> None:
+    outline = {"polygons": [[[0.0, 0.0, 9.0, 0.0, 9.0, 9.0]]], "x": 0.0, "y": 0.0, "w": 9.0, "h": 9.0}
+    crowd = Annotation(id="toy/g2#crowd", image_id="toy/g2", category="plate", iscrowd=True, **outline)  # type: ignore[arg-type]
+    assert found(check([*records, crowd])) == [("M07", "warning", "toy/g2#crowd")]
+    assert not check([*records, msgspec.structs.replace(crowd, iscrowd=False)]).findings
