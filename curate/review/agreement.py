@@ -221,6 +221,42 @@ def seen_distance(a: Seen | None, b: Seen | None, *, labels: bool = False) -> fl
     return 1 - float(box_iou(np.array([a.box]), np.array([b.box]))[0, 0])
 
 
+def alpha_boxes(units: Sequence[Sequence[Seen | None]], exact: int = 2000, seed: int = 0) -> float | None:
+    """Krippendorff's alpha with :func:`seen_distance`, for any number of units.
+
+    The disagreement expected by chance is a mean over all pairs of values; beyond ``exact`` values it is estimated from
+    a million random pairs (standard error below 0.0005).
+    """
+    from curate.geometry import box_iou
+
+    held = [unit for unit in units if len(unit) > 1]
+    values = [value for unit in held for value in unit]
+    n = len(values)
+    if n < 2:
+        return None
+    absent = np.array([value is None for value in values])
+    boxes = np.array([(0.0, 0.0, 0.0, 0.0) if value is None else value.box for value in values])
+    if n <= exact:
+        distance = np.where(absent[:, None] & absent[None, :], 0.0, 1 - box_iou(boxes, boxes))
+        np.fill_diagonal(distance, 0)
+        expected = distance.sum() / (n * (n - 1))
+    else:
+        rng = np.random.default_rng(seed)
+        i = rng.integers(0, n, 1_000_000)
+        j = (i + rng.integers(1, n, len(i))) % n
+        low = np.maximum(boxes[i, :2], boxes[j, :2])
+        high = np.minimum(boxes[i, :2] + boxes[i, 2:], boxes[j, :2] + boxes[j, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        union = boxes[i, 2:].prod(axis=1) + boxes[j, 2:].prod(axis=1) - shared
+        iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        expected = np.where(absent[i] & absent[j], 0.0, 1 - iou).mean()
+    observed = 0.0
+    for unit in held:
+        pairs = sum(seen_distance(a, b) for k, a in enumerate(unit) for b in unit[:k])
+        observed += 2 * pairs / (len(unit) - 1)
+    return float(1 - observed / n / expected) if expected else None
+
+
 def wilson(defects: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval for a share; (0, 1) where nothing was looked at."""
     if not n:

@@ -1,7 +1,7 @@
 """The labelling config of a round: the page that a person sees, from the categories and the tools.
 
 Every control is named after what it draws (``box``, ``polygon``, ``mask``), beside ``verdict`` and ``note``. Many
-classes stay usable: grouped names in one scrolling column with a filter box above it.
+classes stay usable: grouped names in one scrolling block, with a filter box.
 """
 
 from __future__ import annotations
@@ -42,9 +42,15 @@ def config(categories: Sequence[tuple[str, str | None]], round: Round, *, querie
     labels = {f"{group}/{name}" if grouped else name: name for name, group in ordered}
     lines = ["<View>", '  <Header value="$title"/>']
     if queries:
-        lines += ['  <Header value="Find and outline this:"/>', '  <Image name="queries" value="$queries"/>']
-    lines.append('  <View style="display: flex;">')
-    lines.append('    <View style="flex: 0 0 260px; max-height: 80vh; overflow: auto;">')
+        lines.append('  <View style="max-height: 240px; overflow: auto;">')  # else the image is pushed off the page
+        lines += [
+            '    <Header value="Find and outline this:"/>',
+            '    <Image name="queries" value="$queries"/>',
+            "  </View>",
+        ]
+    # Above the image, not beside it: there, the page fits the image before it knows its width, and cuts the edges off.
+    lines.append("  <View>")
+    lines.append('    <View style="max-height: 25vh; overflow: auto;">')
     for tool in round.tools:
         if len(labels) > MANY:
             lines.append(f'      <Filter name="find-{tool}" toName="{tool}" hotkey="shift+f" minlength="0"/>')
@@ -52,7 +58,7 @@ def config(categories: Sequence[tuple[str, str | None]], round: Round, *, querie
         for i, label in enumerate(labels):
             lines.append(f'        <Label value={quoteattr(label)} background="{_colour(i, len(labels))}"/>')
         lines.append(f"      </{_TAGS[tool]}>")
-    lines += ["    </View>", '    <View style="flex: 1;">']
+    lines += ["    </View>", "    <View>"]
     lines.append('      <Image name="image" value="$image" zoom="true" zoomControl="true"/>')
     if round.judges:
         lines.append('      <Choices name="verdict" toName="image" choice="single" showInline="true" required="true">')

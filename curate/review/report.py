@@ -182,7 +182,7 @@ def agreements(plan: Plan, state: State) -> list[Agreement]:
         found.append(
             Agreement(
                 round=one.name,
-                alpha=agreement.alpha(units, agreement.seen_distance) if units else None,
+                alpha=agreement.alpha_boxes(units),
                 pairs=tuple(pairs),
             )
         )

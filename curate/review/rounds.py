@@ -127,7 +127,7 @@ def _check_config(api: Api, project: dict[str, Any], given: Material, round: int
 
 
 def _make_storages(api: Api, project: dict[str, Any], given: Material, jobs: Sequence[Job], root: Path) -> None:
-    """Allow the folders, directly below ``root``, that the images lie in; the first image is asked for through them."""
+    """Allow the folders, directly below ``root``, that the images lie in."""
     number = project["id"]
     have = {str(one["path"]) for one in api.get("/api/storages/localfiles", project=number)}
     base = root.resolve()

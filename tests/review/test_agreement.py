@@ -136,7 +136,22 @@ def test_alpha_over_existence_and_position() -> None:
         [True, True, False],
     ]
     assert agreement.alpha(units, agreement.seen_distance) == pytest.approx(0.3197, abs=5e-5)
+    assert agreement.alpha_boxes(units) == pytest.approx(0.3197, abs=5e-5)
     assert agreement.clusters([[], []]) == []
+    assert agreement.alpha_boxes([]) is None
+
+
+def test_alpha_of_many_boxes_is_estimated_closely() -> None:
+    rng = np.random.default_rng(0)
+    units: list[list[Seen | None]] = []
+    for _ in range(200):
+        x, y = rng.uniform(0, 100, 2)
+        moved = [Seen((x + rng.normal(0, 4), y, 30.0, 30.0)) for _ in range(3)]
+        units.append([None if rng.random() < 0.2 else one for one in moved])
+    exact = agreement.alpha(units, agreement.seen_distance)
+    assert exact is not None
+    assert agreement.alpha_boxes(units) == pytest.approx(exact, abs=1e-12)
+    assert agreement.alpha_boxes(units, exact=100) == pytest.approx(exact, abs=0.005)
 
 
 def test_classes_may_count_too() -> None:
