@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -30,20 +29,27 @@ class Figure(NamedTuple):
     peak: float
 
 
-def run_once(command: Sequence[object], cwd: Path | None = None) -> Figure:
-    """Run a command to its end; it must succeed.
+# Started between pytest and what is measured: a process begins with the peak memory of the one that started it, and
+# pytest may have grown while a test drew its data.
+_BETWEEN = """
+import json, os, subprocess, sys, time
+before = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+said = child.stdout.read().decode(errors="replace")
+_, status, usage = os.wait4(child.pid, 0)
+wall = time.perf_counter() - before
+cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+print(json.dumps([os.waitstatus_to_exitcode(status), cpu, wall, peak, said]))
+"""
 
-    A process starts as a copy of this one, and its peak memory counts from there: keep the tests themselves small.
-    """
-    before = time.perf_counter()
-    child = subprocess.Popen([str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert child.stdout is not None
-    said = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.stdout.close()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, said.decode()
-    return Figure(usage.ru_utime + usage.ru_stime, time.perf_counter() - before, usage.ru_maxrss / 1024)
+
+def run_once(command: Sequence[object], cwd: Path | None = None) -> Figure:
+    """Run a command to its end; it must succeed."""
+    between = [sys.executable, "-I", "-S", "-c", _BETWEEN]
+    done = subprocess.run([*between, *map(str, command)], cwd=cwd, stdout=subprocess.PIPE, check=True)
+    code, cpu, wall, peak, said = json.loads(done.stdout)
+    assert code == 0, said
+    return Figure(cpu, wall, peak)
 
 
 def medians(figures: Sequence[Figure]) -> Figure:
