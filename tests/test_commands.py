@@ -300,3 +300,11 @@ def test_thousands_of_errors_do_not_fill_the_screen() -> None:
     assert lines[0] == "curate: a: is broken"
     assert lines[-1] == "curate: and 2,961 more like these"
     assert len(lines) == 41
+
+
+def test_a_package_of_an_extra_that_is_missing_is_named() -> None:
+    code, lines = outcome("raise ModuleNotFoundError('no yaml', name='yaml.reader')")
+    said = "curate: yaml is not installed; this command needs it; install it: pip install 'curate[review]'"
+    assert (code, lines) == (1, [said])
+    code, lines = outcome("raise ModuleNotFoundError('a fault of ours', name='curate.nothing')")
+    assert code == 1 and "Traceback" in lines[0]

@@ -116,6 +116,12 @@ def main() -> NoReturn:
     except SystemExit as end:
         # click notices the same and puts a mute stream in stdout's place, but calls it a failure.
         sys.exit(0 if sys.stdout is not stdout else end.code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package not in _EXTRAS:
+            raise
+        _say(f"{package} is not installed; this command needs it; install it: pip install 'curate[{_EXTRAS[package]}]'")
+        sys.exit(1)
     except UnicodeEncodeError as error:
         if debug or not any("\ud800" <= c <= "\udfff" for c in error.object):
             raise
@@ -128,6 +134,16 @@ def main() -> NoReturn:
         sys.exit(1)
 
 
+# Packages that no command but a few needs, and the extra that brings each.
+_EXTRAS = {
+    "cv2": "sam",
+    "ray": "ray",
+    "scipy": "review",
+    "segment_anything": "sam",
+    "torch": "sam",
+    "transformers": "detect",
+    "yaml": "review",
+}
 _SHOWN = 40  # lines of an error; a fault of the whole download would fill the screen thousands of times
 _HINTS = {
     errno.ENOSPC: "free some space, or write elsewhere, and run the command again",
