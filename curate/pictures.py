@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import stat
 from io import RawIOBase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
@@ -36,6 +38,19 @@ class Header(NamedTuple):
     orientation: int | None
     format: str
     mode: str
+
+
+def below(root: str | Path, file_name: str) -> Path | None:
+    """The file ``file_name`` (with forward slashes) of the folder ``root``; None where the name leads out of it."""
+    name = PurePosixPath(file_name)
+    return None if name.is_absolute() or ".." in name.parts else Path(root, *name.parts)
+
+
+def grey_bytes(picture: PilImage.Image) -> NDArray[np.uint8]:
+    """A grey picture of 16 bits and more as bytes ``(height, width)``, from its darkest value to its brightest."""
+    values = np.asarray(picture, np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return (np.nan_to_num((values - low) / max(high - low, 1e-12)) * 255).astype(np.uint8)
 
 
 def read_header(path: Path, *, end_marker: bool = True) -> Header:

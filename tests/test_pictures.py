@@ -8,11 +8,12 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from curate.errors import SourceError
-from curate.pictures import Header, read_header
+from curate.pictures import Header, below, grey_bytes, read_header
 
 
 def encoded(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object) -> bytes:
@@ -170,3 +171,18 @@ def test_a_hostile_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         read_header(put(tmp_path, b"", "a\n\x1b[2J.png"))
     assert caught.value.line.endswith(r"a\n\x1b[2J.png: file is empty; expected a picture; download or unpack it again")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a.png", "a/../../b.png", "a/.."])
+def test_a_name_that_leaves_its_root_has_no_path(name: str) -> None:
+    assert below("root", name) is None
+
+
+def test_other_names_lie_below_their_root() -> None:
+    assert below("root", "a/b..c/-d.png") == Path("root/a/b..c/-d.png")
+
+
+def test_deep_grey_goes_from_its_darkest_to_its_brightest() -> None:
+    deep = Image.fromarray(np.array([[1000, 1100], [1200, 3000]], np.uint16))
+    assert grey_bytes(deep).tolist() == [[0, 12], [25, 255]]
+    assert not grey_bytes(Image.new("I;16", (2, 2), 7)).any()

@@ -24,6 +24,7 @@ from curate import engine
 from curate.build.leakage import components
 from curate.dataset import Dataset
 from curate.errors import UsageError
+from curate.pictures import below
 
 Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
@@ -49,7 +50,8 @@ def clusters(dataset: Dataset, *, roots: Mapping[str, str] | None = None, jobs: 
     for source, name in zip(images["source"].to_pylist(), images["file_name"].to_pylist(), strict=True):
         if name is not None and source not in known_roots:
             raise UsageError(f"source {source}", "the folder of its images is not known", hint=f"give --root {source}=")
-        paths.append(None if name is None else str(Path(known_roots[source]) / name))
+        path = None if name is None else below(known_roots[source], name)
+        paths.append(None if path is None else str(path))
     parts = list(engine.map_chunks(_hash_all, paths, jobs=jobs, chunk=64))
     code = np.full(len(paths), -1)
     if parts:

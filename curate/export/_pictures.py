@@ -6,9 +6,10 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from curate.errors import SchemaError, UsageError
+from curate.pictures import below
 
 LINK, COPY, NONE = "link", "copy", "none"
 
@@ -30,10 +31,9 @@ def locate(id: str, source: str, file_name: str | None, roots: Mapping[str, str]
     """
     if file_name is None or source not in roots:
         return None
-    name = PurePosixPath(file_name)
-    if name.is_absolute() or ".." in name.parts:
+    path = below(roots[source], file_name)
+    if path is None:
         raise SchemaError(f"image {id}", f"file name {file_name!r} leaves its root", "expected a path below it")
-    path = Path(roots[source], file_name)
     return path if path.is_file() else None
 
 

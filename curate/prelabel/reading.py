@@ -9,7 +9,7 @@ from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from curate.errors import SourceError
-from curate.pictures import MAX_PIXELS
+from curate.pictures import MAX_PIXELS, grey_bytes
 from curate.prelabel.prompts import Picture
 
 
@@ -40,8 +40,5 @@ def read_picture(path: Path, size: tuple[int | None, int | None] = (None, None))
 
 def _bytes(picture: PilImage.Image) -> Picture:
     if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, np.float64)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        grey = (np.nan_to_num((values - low) / max(high - low, 1e-12)) * 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.repeat(grey_bytes(picture)[:, :, None], 3, axis=2)
     return np.array(picture.convert("RGB"))

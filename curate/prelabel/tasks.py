@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from curate.dataset import Dataset, plain, positions
 from curate.errors import UsageError
+from curate.pictures import below
 from curate.prelabel.rows import Wanted
 
 
@@ -106,7 +106,5 @@ def _path(row: Mapping[str, Any], folders: Mapping[str, str]) -> tuple[str | Non
         return None, "no file is named"
     if root is None:
         return None, f"no folder is known for {row['source']}; give --root {row['source']}=FOLDER"
-    parts = PurePosixPath(name).parts
-    if PurePosixPath(name).is_absolute() or ".." in parts:
-        return None, "file name leaves its root"
-    return str(Path(root, *parts)), None
+    path = below(root, name)
+    return (None, "file name leaves its root") if path is None else (str(path), None)

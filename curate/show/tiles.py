@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image as PilImage
 
 from curate.dataset import Dataset
 from curate.errors import CurateError, SourceError, printable
-from curate.pictures import read_header
+from curate.pictures import below, grey_bytes, read_header
 from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels, turn, turned_box
 
 _GREY = (128, 128, 128)
@@ -202,18 +201,15 @@ def _path(row: dict[str, Any], roots: Mapping[str, str]) -> Path:
         raise SourceError(
             row["id"], f"no folder is known for {printable(source)}; give --root {printable(source)}=FOLDER"
         )
-    parts = PurePosixPath(name).parts
-    if PurePosixPath(name).is_absolute() or ".." in parts:
+    path = below(root, name)
+    if path is None:
         raise SourceError(row["id"], "file name leaves its root")
-    return Path(root, *parts)
+    return path
 
 
 def _rgb(picture: PilImage.Image) -> PilImage.Image:
     if picture.mode.startswith(("I", "F")):  # 16 bit and more: from the darkest to the brightest value
-        values = np.asarray(picture, np.float64)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        grey = np.nan_to_num((values - low) / max(high - low, 1e-12)) * 255
-        return PilImage.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return PilImage.fromarray(grey_bytes(picture)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         clear = picture.convert("RGBA")
         return PilImage.alpha_composite(PilImage.new("RGBA", clear.size, (*_GREY, 255)), clear).convert("RGB")

@@ -99,3 +99,16 @@ def test_a_picture_that_cannot_be_read_has_no_hash(tmp_path: Path) -> None:
 def test_equal_hashes_without_end_are_one_cluster() -> None:
     p = np.full(100_000, 7, np.uint64)
     assert cluster(p, p).tolist() == [0] * 100_000
+
+
+def test_a_name_that_leaves_its_root_is_not_opened(tmp_path: Path) -> None:
+    """The file is there, and would be equal to the other; but it is none of the dataset's."""
+    (tmp_path / "root").mkdir()
+    for file in (tmp_path / "outside.png", tmp_path / "root" / "a.png"):
+        scene(1).save(file)
+    records = [
+        Image(id="s/a", source="s", file_name="a.png"),
+        Image(id="s/b", source="s", file_name="../outside.png"),
+    ]
+    dataset = from_records(Info(name="d", roots={"s": str(tmp_path / "root")}), records)
+    assert clusters(dataset).tolist() == [0, -1]
