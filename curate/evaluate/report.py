@@ -113,10 +113,15 @@ def _finding(one: Finding) -> str:
 
 
 def per_query_csv(scores: Scores) -> bytes:
-    """The table per query as CSV, with figures as fractions to their last digit."""
+    """The table per query as CSV, with figures as fractions to their last digit.
+
+    Every row names preset, variant and truth: rows of several runs may end up in one table.
+    """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     table = per_query(scores)
-    writer.writerow(table.column_names)
-    writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    named = (scores.preset, scores.variant, scores.fingerprint)
+    writer.writerow(["preset", "variant", "truth", *table.column_names])
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    writer.writerows((*named, *row) for row in rows)
     return stream.getvalue().encode("utf-8", "surrogatepass")

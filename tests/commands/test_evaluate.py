@@ -50,6 +50,9 @@ def test_json_csv_and_report_say_the_same(case: tuple[Path, Path], curate: Curat
     assert (tmp_path / "r.json").read_text() == done.stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "q.csv").read_text())))
     assert len(rows) == 90
+    assert {(row["preset"], row["variant"], row["truth"]) for row in rows} == {
+        ("searchad", "strict", outcome.scores.fingerprint)
+    }
     assert sum(float(row["AP"]) for row in rows) / 90 == pytest.approx(outcome.scores.values["MAP"])
     assert {one.by for one in outcome.breakdowns} == {"supercategory", "positives of the query"}
     again = curate("evaluate", "searchad", "--truth", case[0], "--results", case[1], "--json", "--details")
