@@ -133,6 +133,15 @@ def random_average_precision(n: Ints, positives: Ints, k: int | None = None) -> 
     return _ratio(total, wanted if k is None else np.minimum(wanted, float(k)))
 
 
+def pooled_iou(shared: Ints, either: Ints) -> float:
+    """IoU over all objects at once, as PerMIS is scored: pixels in both over pixels in either; NaN for no pixel.
+
+    Large objects weigh more than in a mean of IoUs.
+    """
+    total = float(np.sum(either))
+    return float(np.sum(shared)) / total if total else float("nan")
+
+
 def harmonic(n: Floats) -> Floats:
     """The harmonic numbers of integers; beyond 1000 by Euler's expansion, which is then exact to double precision."""
     n = np.asarray(n, np.float64)

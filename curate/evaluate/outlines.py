@@ -43,10 +43,18 @@ def overlap(found: Outline, truth: Outline, variant: Literal["upstream", "strict
         boxes = [_slice(corner, end, side) for corner, end in zip(corners, ends, strict=True)]
         masks = [paint(one, side, side) for one in parts]
         return _iou(*boxes), _iou(*masks)
-    shift = np.minimum(*corners)
-    width, height = (int(n) + 1 for n in np.maximum(*ends) - shift)
-    masks = [paint([part - shift for part in one], width, height) for one in parts]
-    return _box_iou(found, truth), _iou(*masks)
+    shared, either = mask_counts(found, truth)
+    return _box_iou(found, truth), shared / either if either else 0.0
+
+
+def mask_counts(found: Outline, truth: Outline) -> tuple[int, int]:
+    """Pixels that both outlines cover, and that either does, as ``strict`` counts them; one of the two may be empty."""
+    parts = [[np.trunc(part).astype(np.int64) for part in outline] for outline in (found, truth)]
+    every = np.concatenate([part for one in parts for part in one] or [np.zeros((1, 2), np.int64)])
+    shift = every.min(axis=0)
+    width, height = (int(n) + 1 for n in every.max(axis=0) - shift)
+    a, b = (paint([part - shift for part in one], width, height) for one in parts)
+    return int((a & b).sum()), int((a | b).sum())
 
 
 def _iou(a: Bools, b: Bools) -> float:

@@ -126,3 +126,9 @@ def test_average_precision_by_its_definition(relevant: str, more: int) -> None:
     assert trapezoid <= finite + 1e-12
     # Nothing lost: AP is 1 exactly for all positives in front.
     assert (finite == 1) == (more == 0 and relevant.startswith("1" * positives))
+
+
+def test_pooled_iou_by_hand() -> None:
+    """IoUs 1/2 and 0/6: their mean is 1/4, pooled it is 2/10; without pixels there is none."""
+    assert metrics.pooled_iou(np.array([2, 0]), np.array([4, 6])) == pytest.approx(0.2)
+    assert np.isnan(metrics.pooled_iou(np.array([0]), np.array([0])))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from curate.evaluate.outlines import overlap, paint
+from curate.evaluate.outlines import mask_counts, overlap, paint
 
 POINT = st.tuples(st.integers(0, 20), st.integers(0, 20))
 OUTLINE = st.lists(st.lists(POINT, min_size=1, max_size=6), min_size=1, max_size=2).map(
@@ -97,3 +97,11 @@ def test_rectangles_are_counted_exactly(x: int, y: int, w: int, h: int) -> None:
     both = across * down
     union = (w + 1) * (h + 1) + 25 - both
     assert overlap([rectangle(x, y, w, h)], [rectangle(*fixed)])[1] == pytest.approx(both / union)
+
+
+def test_pixels_in_both_and_in_either() -> None:
+    """Squares with their outlines: 4 x 4 and 4 x 4 pixels that share 2 x 4; nothing found shares nothing."""
+    first, second = (np.array([[x, 0], [x + 3, 0], [x + 3, 3], [x, 3]], float) for x in (0, 2))
+    assert mask_counts([first], [second]) == (8, 24)
+    assert mask_counts([], [second]) == (0, 16)
+    assert overlap([first], [second], "strict")[1] == 8 / 24

@@ -11,6 +11,7 @@ query with no pair above t            left out of the mean                    0
 queries 56, 63 / 57, 59               0, whatever was found                   scored
 pair without outline                  easy: left out of mIoU; hard: 0         0
 query without positives (mIoU)        the mean is undefined                   left out
+pooled IoU of all pairs               not given                               given beside
 IoU                                   OpenCV's pixels, one row and column     the same pixels, nothing cut;
                                       cut (``outlines``)                      boxes without the pixel rule
 ====================================  ======================================  ====================================
@@ -28,7 +29,7 @@ import numpy as np
 from curate.errors import UsageError
 from curate.evaluate import metrics
 from curate.evaluate.metrics import Options
-from curate.evaluate.outlines import overlap
+from curate.evaluate.outlines import mask_counts, overlap
 from curate.evaluate.presets import Figures, Preset, Variant
 from curate.evaluate.presets.revisitop import PROTOCOLS
 from curate.evaluate.ranking import EASY, Floats, Hits, Ranking, Results, Roles, Truth, find_hits
@@ -66,6 +67,8 @@ def score(truth: Truth, ranking: Ranking, results: Results, variant: Variant, k:
                 figures.means[f"{name} {task} mean of mIoU"] = f"{name} {task} mIoU"
             undefined = variant == "upstream" and bool(np.isnan(mious).any())
             figures.values[f"{name} {task} mean of mIoU"] = float("nan") if undefined else metrics.mean(mious)
+        if variant == "strict":
+            figures.values[f"{name} segmentation pooled IoU"] = _pooled(truth, roles, results)
         if not ranked:
             continue
         hits = find_hits(truth, ranking, roles, duplicates="all" if variant == "upstream" else "first", k=k)
@@ -112,6 +115,17 @@ def pair_overlaps(truth: Truth, results: Results, variant: Variant) -> Floats:
         if outline or variant == "strict" or truth.label[row] != EASY:
             values[row] = overlap(outline, truth.regions[pair], variant)
     return values
+
+
+def _pooled(truth: Truth, roles: Roles, results: Results) -> float:
+    """IoU of all positive pairs' masks at once; a pair without an outline found has nothing in common."""
+    found, regions = has_regions(results), truth.regions or {}
+    items = truth.items.to_pylist()
+    rows = np.flatnonzero(roles.table(roles.positive)[truth.label]).tolist()
+    pairs = [(truth.queries[truth.query[row]], items[truth.item[row]]) for row in rows]
+    counts = [mask_counts(found.get(pair, []), regions[pair]) for pair in pairs if pair in regions]
+    both = np.array(counts, np.int64).reshape(-1, 2)
+    return metrics.pooled_iou(both[:, 0], both[:, 1])
 
 
 def _miou(truth: Truth, roles: Roles, values: Floats) -> Floats:
