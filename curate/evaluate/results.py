@@ -36,6 +36,7 @@ from curate.plain_pickle import unpickle
 
 MAX_PICKLE = 2 << 30
 _BLOCK = 64 << 20  # bytes of a run file read at a time
+_PORTION = 4 << 20  # rows of a Parquet file read at a time
 _RUN_COLUMNS = ("query", "q0", "item", "rank", "score", "tag")
 
 
@@ -134,24 +135,38 @@ def _parquet(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, read_dictionary=["query", "item"])
+        file = pq.ParquetFile(path, read_dictionary=["query"])
         names = file.schema_arrow.names
         if not {"query", "item"} <= set(names):
             raise SourceError(path, f"has the columns {', '.join(names)}", "expected query, item, and score or rank")
         wanted = ["query", "item", *(name for name in ("score", "rank") if name in names)]
-        batches = [_coded(batch) for batch in file.iter_batches(1 << 20, columns=wanted)]
-        return pa.Table.from_batches(batches) if batches else pa.table({"query": [], "item": []})
+        parts = [_coded(file.read_row_groups(groups, wanted, use_threads=False)) for groups in _portions(file.metadata)]
+        return pa.concat_tables(parts) if parts else pa.table({"query": [], "item": []})
     except pa.ArrowException as error:
         raise SourceError(path, f"cannot be read ({error})", "expected Parquet") from None
 
 
-def _coded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch with its texts as numbers: memory is that of the numbers and the distinct texts."""
-    columns = [_words(batch[name]) if name in ("query", "item") else batch[name] for name in batch.schema.names]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+def _portions(metadata: Any) -> list[list[int]]:
+    """Numbers of the row groups to read at a time. Fewer portions are quicker: each has its own table of ids."""
+    portions: list[list[int]] = []
+    rows = _PORTION
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).num_rows
+        if rows + size > _PORTION:
+            portions.append([])
+            rows = 0
+        portions[-1].append(group)
+        rows += size
+    return portions
 
 
-def _words(column: pa.Array) -> pa.Array:
+def _coded(part: pa.Table) -> pa.Table:
+    """A part with its texts as numbers: memory is that of the numbers and the distinct texts."""
+    columns = [_words(part[name]) if name in ("query", "item") else part[name] for name in part.column_names]
+    return pa.Table.from_arrays(columns, names=part.column_names)
+
+
+def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type) and column.type.value_type == pa.string():
         return column
     return pc.cast(column, pa.string()).dictionary_encode()
@@ -173,7 +188,7 @@ def _run_file(path: Path) -> pa.Table:
                 null_values=[],
             ),
         )
-        return pa.Table.from_batches([_coded(batch) for batch in reader])
+        return pa.concat_tables([_coded(pa.Table.from_batches([batch])) for batch in reader])
     except pa.ArrowException as error:
         expected = "expected lines 'query Q0 item rank score tag', JSON, Parquet or npy"
         raise SourceError(path, f"cannot be read ({str(error).splitlines()[0]})", expected) from None

@@ -1,4 +1,4 @@
-"""Measuring whole processes: CPU seconds (user + system, with all children) and peak memory, medians of several runs.
+"""Measuring whole processes: CPU seconds (user + system, with all children) and peak memory, the least of several runs.
 
 A figure is only ever compared with another one of the same run, or with a bound that the design states.
 """
@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import pytest
@@ -52,17 +51,19 @@ def run_once(command: Sequence[object], cwd: Path | None = None) -> Figure:
     return Figure(cpu, wall, peak)
 
 
-def medians(figures: Sequence[Figure]) -> Figure:
-    return Figure(*(median(values) for values in zip(*figures, strict=True)))
-
-
 def side_by_side(runs: int, **commands: Callable[[], Figure]) -> dict[str, Figure]:
-    """Run the commands in turn, A B A B ..., so that a drifting machine hits them alike; the median of each."""
+    """Run the commands in turn, A B A B ..., so that a drifting machine hits them alike.
+
+    The least seconds and the highest peak of each: what else a machine does only ever adds to a run's time.
+    """
     taken: dict[str, list[Figure]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, run in commands.items():
             taken[name].append(run())
-    return {name: medians(figures) for name, figures in taken.items()}
+    return {
+        name: Figure(min(f.cpu for f in figures), min(f.wall for f in figures), max(f.peak for f in figures))
+        for name, figures in taken.items()
+    }
 
 
 def curate_command(*arguments: object) -> list[object]:

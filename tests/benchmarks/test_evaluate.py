@@ -97,7 +97,7 @@ def test_ilias_and_its_distractors(tmp_path: Path, report: Callable[..., None]) 
     (tmp_path / "parse").mkdir()
     searchad(tmp_path / "parse")
     found = side_by_side(
-        3,
+        5,
         ours=lambda: run_once(command, tmp_path),
         parsing=lambda: run_once([sys.executable, "-c", PARSE, tmp_path / "parse" / "run.json"]),
         start=lambda: run_once([sys.executable, "-c", "import curate.evaluate.presets.ilias, curate.store"]),

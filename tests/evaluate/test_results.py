@@ -83,6 +83,17 @@ def test_every_form_says_the_same(truth: Truth, put: Callable[..., Path], tmp_pa
         assert lists(ev.read_results([file], truth)) == WANTED, file.name
 
 
+def test_parquet_in_row_groups_is_the_same_in_portions_of_any_size(
+    truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(q, item, score) for q, row in SCORES.items() for item, score in row.items()]
+    columns = dict(zip(("query", "item", "score"), map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), tmp_path / "run.parquet", row_group_size=2)
+    for portion in (1, 2, 4, 100):
+        monkeypatch.setattr("curate.evaluate.results._PORTION", portion)
+        assert lists(ev.read_results([tmp_path / "run.parquet"], truth)) == WANTED
+
+
 def test_matrices_count_the_truth_s_own_order(truth: Truth, tmp_path: Path) -> None:
     similarity = np.array([[0.1, 0.2, 0.4, 0.3], [0.4, 0.3, 0.2, 0.1]])
     wanted = {"q": ["c", "d", "b", "a"], "r": ["a", "b", "c", "d"]}
