@@ -45,6 +45,7 @@ _WORD_TYPE = pa.dictionary(pa.int32(), pa.string())
 _NOT_FINGERPRINTED = {"file_name"}
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+_encode_lines = msgspec.json.Encoder(order="sorted").encode_lines
 
 
 def _spare_pandas() -> None:
@@ -305,7 +306,7 @@ def table_of(name: str, records: Sequence[Any]) -> pa.Table:
 
 
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if values.count(None) == len(values):
+    if not values or (values[0] is None and values.count(None) == len(values)):
         return pa.nulls(len(values), kind)
     if kind.equals(RLE_TYPE):
         null = np.array([v is None for v in values], dtype=bool)
@@ -313,10 +314,23 @@ def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         counts = pa.array(["" if v is None else v.counts for v in values], pa.large_string())
         return pa.StructArray.from_arrays([sizes, counts], fields=list(RLE_TYPE), mask=pa.array(null))
     if pa.types.is_large_string(kind):
-        return pa.array([None if v is None else json_text(v) for v in values], kind)
+        return json_column(values)
     if pa.types.is_dictionary(kind):
         return pa.array(values, pa.string()).dictionary_encode().cast(kind)
     return pa.array(values, kind)
+
+
+def json_column(values: Sequence[Any]) -> pa.Array:
+    """Each value as :func:`json_text` has it, null for None; encoded as lines of one text, which is much quicker."""
+    there = np.fromiter((value is not None for value in values), bool, len(values))
+    text = np.frombuffer(_encode_lines([value for value in values if value is not None]), np.uint8)
+    is_end = text == ord("\n")  # nowhere else: within a string a line break is escaped
+    sizes = np.zeros(len(values), np.int64)
+    sizes[there] = np.diff(np.flatnonzero(is_end), prepend=-1) - 1
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    valid = np.packbits(there, bitorder="little")
+    buffers = [pa.py_buffer(part) for part in (valid, offsets, text[~is_end])]
+    return pa.LargeStringArray.from_buffers(len(values), *buffers[1:], buffers[0])
 
 
 def json_text(value: Any) -> str:

@@ -97,12 +97,14 @@ def paint_polygons(polygons: Polygons, width: int, height: int) -> Rle:
     Pillow's fill includes the outline (a polygon over x = 20..59 covers 40 columns), as the programs of Cityscapes and
     its relatives paint. The rings must have passed :func:`check_ring`.
     """
-    x, y, w, h = polygon_bounds(polygons)
-    left, top = max(0, math.floor(x) - 1), max(0, math.floor(y) - 1)
-    right, bottom = min(width, math.ceil(x + w) + 2), min(height, math.ceil(y + h) + 2)
-    if right <= left or bottom <= top:
+    # Plain min and max: most rings are too short for numpy to pay.
+    xs = [value for part in polygons for ring in part for value in ring[0::2]]
+    ys = [value for part in polygons for ring in part for value in ring[1::2]]
+    left, top = max(0, math.floor(min(xs)) - 1), max(0, math.floor(min(ys)) - 1)
+    right, bottom = min(width, math.ceil(max(xs)) + 2), min(height, math.ceil(max(ys)) + 2)
+    window = np.zeros((max(0, bottom - top), max(0, right - left)), bool)
+    if not window.size:
         return rle_from_window(np.zeros((0, 0), bool), 0, 0, width, height)
-    window = np.zeros((bottom - top, right - left), bool)
     for outer, *holes in polygons:
         part = _paint_ring(outer, left, top, window.shape)
         for hole in holes:
@@ -113,10 +115,10 @@ def paint_polygons(polygons: Polygons, width: int, height: int) -> Rle:
 
 def _paint_ring(ring: Ring, left: int, top: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     # Moved in y only: Pillow finds the edges' x in single precision, so that a shift in x may change a pixel.
-    canvas = PilImage.new("1", (left + shape[1], shape[0]))
+    canvas = PilImage.new("L", (left + shape[1], shape[0]))
     points = [(px, py - top) for px, py in zip(ring[0::2], ring[1::2], strict=True)]
     ImageDraw.Draw(canvas).polygon(points, fill=1, outline=1)
-    return np.asarray(canvas.crop((left, 0, *canvas.size)))
+    return np.frombuffer(canvas.crop((left, 0, *canvas.size)).tobytes(), np.bool_).reshape(shape)
 
 
 def rle_from_polygons(polygons: Polygons, width: int, height: int) -> Rle:
@@ -148,13 +150,16 @@ def rle_from_window(window: NDArray[np.bool_], left: int, top: int, width: int, 
     # Column after column, each below one background pixel, so that no run goes on into the next column.
     flat = np.zeros(columns * (rows + 1) + 1, bool)
     flat[:-1].reshape(columns, rows + 1)[:, 1:] = window.T
-    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), rows + 1)
-    bounds = (column + left) * height + row + top  # start, end, start, end, ...
-    # A run that reaches the frame's bottom goes on at the top of the next column.
-    joined = 2 * np.flatnonzero(bounds[1:-1:2] == bounds[2::2]) + 1
-    if len(joined):
+    at = np.flatnonzero(flat[1:] != flat[:-1])
+    column, row = np.divmod(at, rows + 1)
+    bounds = np.empty(len(at) + 2, np.int64)  # 0, start, end, start, end, ..., all
+    bounds[0], bounds[-1] = 0, width * height
+    bounds[1:-1] = (column + left) * height + row + top
+    if top + rows == height:
+        # A run that reaches the frame's bottom goes on at the top of the next column.
+        joined = 2 * np.flatnonzero(bounds[2:-2:2] == bounds[3:-1:2]) + 2
         bounds = np.delete(bounds, np.concatenate([joined, joined + 1]))
-    counts = np.diff(bounds, prepend=0, append=width * height).tolist()
+    counts = (bounds[1:] - bounds[:-1]).tolist()
     if len(counts) > 1 and counts[-1] == 0:
         counts.pop()
     return rle_from_counts(counts, width, height)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import stat
-from io import RawIOBase
+import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from PIL import UnidentifiedImageError
 
 from curate.errors import SourceError
 from curate.headers import HEAD, plain_header
+from curate.regular import open_regular
 
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 _TAIL = 4096
@@ -60,43 +60,53 @@ def read_header(path: Path, *, end_marker: bool = True) -> Header:
         SourceError: the file is missing, empty, no regular file, no picture, cut short or larger than Pillow allows.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # before it is opened: a pipe would keep us waiting
-            kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
-            raise SourceError(path, kind, "expected a picture")
-        # Unbuffered: two small reads are all that most files need.
-        with path.open("rb", buffering=0) as stream:
-            plain = plain_header(stream.read(HEAD))
-            if plain:
-                width, height, kind, mode, begin = plain
-                orientation = None
-            else:
-                stream.seek(0)
-                with PilImage.open(stream) as picture:
-                    # Pillow stops where the pixels begin; an end marker before that belongs to a thumbnail.
-                    begin = stream.tell()
-                    width, height = picture.size
-                    kind, mode = picture.format or "", picture.mode
-                    orientation = _orientation(picture)
-            if not width or not height or width * height > MAX_PIXELS:
-                raise SourceError(path, f"picture of {width} x {height} px", f"expected 1 to {MAX_PIXELS} px")
-            marker = _END_MARKERS.get(kind)
-            if end_marker and marker:
-                stream.seek(max(begin, status.st_size - _TAIL))
-                if marker not in stream.read(_TAIL) and not _found_in(stream, marker, begin):
-                    raise SourceError(
-                        path,
-                        f"{kind} file is cut short ({status.st_size} bytes)",
-                        "expected its end marker",
-                        "download or unpack it again",
-                    )
+        descriptor, size = open_regular(path, "expected a picture")
+        try:
+            head = os.read(descriptor, HEAD)
+            plain = plain_header(head)
+            header, begin = (
+                (Header(plain.width, plain.height, None, plain.format, plain.mode), plain.begin)
+                if plain
+                else _ask_pillow(descriptor)
+            )
+            if not header.width or not header.height or header.width * header.height > MAX_PIXELS:
+                found = f"picture of {header.width} x {header.height} px"
+                raise SourceError(path, found, f"expected 1 to {MAX_PIXELS} px")
+            marker = _END_MARKERS.get(header.format) if end_marker else None
+            if marker and not _ends_with(descriptor, marker, head, begin, size):
+                raise SourceError(
+                    path,
+                    f"{header.format} file is cut short ({size} bytes)",
+                    "expected its end marker",
+                    "download or unpack it again",
+                )
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise SourceError(path, "no such file", "expected a picture", "is the archive unpacked completely?") from None
     except PilImage.DecompressionBombError as error:
         raise SourceError(path, str(error), f"expected at most {MAX_PIXELS} px") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise _not_a_picture(path, error) from error
-    return Header(width, height, orientation, kind, mode)
+    return header
+
+
+def _ask_pillow(descriptor: int) -> tuple[Header, int]:
+    """What Pillow says of a picture, and the byte where it stops: the pixels begin there."""
+    with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+        stream.seek(0)
+        with PilImage.open(stream) as picture:
+            # An end marker before that byte belongs to a thumbnail.
+            begin = stream.tell()
+            width, height = picture.size
+            return Header(width, height, _orientation(picture), picture.format or "", picture.mode), begin
+
+
+def _ends_with(descriptor: int, marker: bytes, head: bytes, begin: int, size: int) -> bool:
+    """Whether ``marker`` stands from the byte ``begin`` on, most likely at the end; small files are all in ``head``."""
+    start = max(begin, size - _TAIL)
+    tail = head[start:] if size == len(head) else os.pread(descriptor, _TAIL, start)
+    return marker in tail or _found_in(descriptor, marker, begin)
 
 
 def _orientation(picture: PilImage.Image) -> int | None:
@@ -107,14 +117,14 @@ def _orientation(picture: PilImage.Image) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 
-def _found_in(stream: RawIOBase, marker: bytes, begin: int) -> bool:
+def _found_in(descriptor: int, marker: bytes, begin: int) -> bool:
     """Whether ``marker`` stands anywhere from the byte ``begin``: a file may carry data behind its end."""
-    stream.seek(begin)
     tail = b""
-    while block := stream.read(1 << 20):
+    while block := os.pread(descriptor, 1 << 20, begin):
         if marker in tail + block:
             return True
         tail = block[-len(marker) :]
+        begin += len(block)
     return False
 
 

@@ -18,21 +18,22 @@ ROOMS = {"prelabel", "review", "build", "export", "verify", "evaluate", "retriev
 # A module may import from the floors below its own.
 FLOORS: list[set[str]] = [
     {"errors", "codes", "headers"},
+    {"regular"},
     {"model", "atomic", "engine", "pictures", "plain_pickle"},
     {"geometry", "dataset", "torch_zip"},
     {"runlengths", "runorder", "coverage"},
-    {"relevance"},
+    {"relevance", "brush"},
     {"merging"},
     {"coco", "anns_pt", "store", "taxonomy", "summary"},
     ROOMS | {"sources"},
     {"importing", "pages"},  # pages show what a room made with what another draws
-    {"demo", "releasing"},  # the tour and a release go through all rooms
+    {"demo", "releasing", "recipe"},  # the tour, a release and a recipe go through all rooms
     {"schema"},  # of what they all write
     {"commands"},
     {"__main__"},
 ]
 # Narrower than their floor: sources see no tables, and rooms take and give a Dataset without knowing where it lies.
-SOURCES_MAY = {"errors", "codes", "model", "geometry", "pictures", "plain_pickle"}
+SOURCES_MAY = {"errors", "codes", "model", "geometry", "pictures", "plain_pickle", "regular"}
 ROOMS_MAY_NOT = {"store", "sources"}
 # Dataset.merge is merging.merge, imported when called.
 UPWARDS = {("dataset", "merging")}

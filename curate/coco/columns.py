@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.coco.rows import Header
+from curate.dataset import json_column
 from curate.errors import SourceError
 from curate.model import Finding, finding
 
@@ -185,7 +185,7 @@ def attributes_column(rows: Rows, *, key: str | None, ids: Sequence[Any] | None 
         wrapped = list(map(_WithId, foreign, ids))
     else:
         wrapped = list(map(_Foreign, foreign))
-    array = _json_column(wrapped)
+    array = json_column(wrapped)
     longest = max(len(text) for text in _NOTHING.to_pylist())
     if pc.min(pc.binary_length(array)).as_py() > longest:
         return array
@@ -202,12 +202,3 @@ class _WithId(msgspec.Struct, gc=False):
 
 
 _NOTHING = pa.array(["{}", '{"coco":{}}'], pa.large_string())
-
-
-def _json_column(values: list[Any]) -> pa.Array:
-    """Each value as canonical JSON: encoded in one go and cut at the line ends, of which JSON text has none inside."""
-    text = np.frombuffer(msgspec.json.Encoder(order="sorted").encode_lines(values), np.uint8)
-    ends = np.flatnonzero(text == 10)
-    offsets = np.concatenate([[0], np.cumsum(np.diff(ends, prepend=-1) - 1)])
-    body = np.delete(text, ends)
-    return pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(body))

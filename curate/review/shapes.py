@@ -19,10 +19,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from curate import geometry
+from curate import brush, geometry
 from curate.errors import ReviewError
 from curate.model import Annotation, Finding, Polygons, Ring, Rle, finding
-from curate.review import brush
 
 Region = dict[str, Any]
 Tool = Literal["box", "polygon", "mask"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,9 +60,10 @@ def _class(label: str) -> tuple[str, bool]:
     return name, name in classes() and classes()[name].role == "ignore"
 
 
-def _true(attributes: dict[str, Any]) -> set[str]:
-    """The attributes that hold, in small letters: ``Occluded`` and ``occluded`` both occur."""
-    return {key.lower() for key, value in attributes.items() if value is True}
+@lru_cache(maxsize=1024)
+def _marks(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Which attributes mark a crowd, and which an ignored region: ``Crowd`` and ``crowd`` both occur."""
+    return [name for name in names if name.lower() == "crowd"], [name for name in names if name.lower() == "ignored"]
 
 
 @cache
@@ -98,18 +99,19 @@ def rows(
             corners = [box.x1, box.y1, box.x2, box.y2]
             place = f"{root / where}[{i}].box2d"
             raise SourceError(place, f"box {corners} has flipped corners", "expected x1 <= x2 and y1 <= y2")
-        shape = _shape(label, size)
+        shape = _boxed(box) if box and not label.poly2d else _shape(label, size)
         if isinstance(shape, str):
             noticed.append(finding("N02", f"{where}[{i}]", f"{label.category} {shape}; left out", item=row_id))
-        else:
-            found.append(_row(label, shape, row_id, image_id, video))
+            continue
+        found.append(_row(label, shape, row_id, image_id, video))
     return found, noticed
 
 
 def _row(label: Label, shape: _Shape, row_id: str, image_id: str, video: str | None) -> Annotation:
     name, ignored = _class(label.category)
-    holds = _true(label.attributes) if label.attributes and True in label.attributes.values() else ()
-    x, y, w, h = shape.box
+    (x, y, w, h), area, polygons, mask = shape
+    attributes = label.attributes or {}
+    crowd, ignore = _marks(tuple(attributes))
     return Annotation(
         id=row_id,
         image_id=image_id,
@@ -120,11 +122,11 @@ def _row(label: Label, shape: _Shape, row_id: str, image_id: str, video: str | N
         y=y,
         w=w,
         h=h,
-        area=shape.area,
-        segmentation=shape.mask,
-        polygons=shape.polygons,
-        iscrowd="crowd" in holds,
-        ignore=ignored or "ignored" in holds,
+        area=area,
+        segmentation=mask,
+        polygons=polygons,
+        iscrowd=bool(crowd) and any(attributes[mark] is True for mark in crowd),
+        ignore=ignored or (bool(ignore) and any(attributes[mark] is True for mark in ignore)),
         score=label.score,
         attributes={"bdd100k": _facts(label)},
     )
@@ -149,17 +151,21 @@ def _facts(label: Label) -> dict[str, Any]:
     return facts
 
 
+def _boxed(found: Corners) -> _Shape:
+    """A box whose corners are both pixels of it: ``w = x2 - x1 + 1``, ``h = y2 - y1 + 1``."""
+    w, h = found.x2 - found.x1 + 1, found.y2 - found.y1 + 1
+    return _Shape((found.x1, found.y1, w, h), w * h)
+
+
 def _shape(label: Label, size: Size) -> _Shape | str:
     """The box of a label, with the mask of its closed curves; or, in words, why there is none."""
-    box = inclusive_box(label.box2d) if label.box2d else None
     if not label.poly2d:
-        return _Shape(box, box[2] * box[3]) if box else "has neither box2d nor poly2d"
+        return "has neither box2d nor poly2d"
     drawn = _drawn(label, size)
-    if box is None:
+    if not label.box2d:
         return drawn
-    if isinstance(drawn, str) or drawn.mask is None:
-        return _Shape(box, box[2] * box[3])
-    return drawn._replace(box=box)
+    boxed = _boxed(label.box2d)
+    return boxed if isinstance(drawn, str) or drawn.mask is None else drawn._replace(box=boxed.box)
 
 
 def _drawn(label: Label, size: Size) -> _Shape | str:
@@ -179,8 +185,3 @@ def _drawn(label: Label, size: Size) -> _Shape | str:
     if not area:
         return f"lies outside the {size[0]} x {size[1]} frame"
     return _Shape(rle_bounds(mask), float(area), polygons, mask)
-
-
-def inclusive_box(found: Corners) -> Box:
-    """A box whose corners are both pixels of it: ``w = x2 - x1 + 1``, ``h = y2 - y1 + 1``."""
-    return found.x1, found.y1, found.x2 - found.x1 + 1, found.y2 - found.y1 + 1

@@ -15,7 +15,7 @@ from curate.geometry import Box, box_from_corners
 from curate.model import Annotation, CoverageState, Finding, Item, finding
 from curate.sources import label_table
 from curate.sources._coco_parts import Pixels
-from curate.sources._files import decode_json, read_json
+from curate.sources._files import decode_json, read_bytes, read_json
 
 # What a tag says: "occluded>40" is a measure, the others are marks.
 _MEASURES = {f"{what}>{percent}": (what, percent) for what in ("occluded", "truncated") for percent in (10, 40, 80)}
@@ -49,6 +49,7 @@ class Frame(Struct, frozen=True):
     imageheight: int
     children: list[_Entity]
     tags: list[str] | None = None
+    identity: str | None = None
 
 
 class _Top(Struct, frozen=True):
@@ -74,6 +75,15 @@ def read_frame(path: Path) -> tuple[Frame, str]:
     Raises:
         SourceError: the file is unreadable or malformed, or holds no frame.
     """
+    try:
+        frame = _frame.decode(read_bytes(path))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _unwrapped(path)
+    return (frame, "") if frame.identity == "frame" else _unwrapped(path)
+
+
+def _unwrapped(path: Path) -> tuple[Frame, str]:
+    """The frame of a file that is not plainly one: of a wrapper, or the error that says what is wrong."""
     data, place = read_json(path, _raw), ""
     top = decode_json(data, _top, path)
     if top.identity != "frame" and top.converter is not None:
@@ -119,12 +129,13 @@ def objects(children: list[_Entity], item: Item, place: str) -> tuple[list[Annot
         tags = _tags(found.entity)
         row = _annotation(found, tags, item)
         rows.append(row)
-        if found.entity.identity is None or not _KNOWN_TAGS.issuperset(tags):
+        if found.entity.identity is None or (tags and not _KNOWN_TAGS.issuperset(tags)):
             noticed += _odd(found, tags, item)
-        inner = enumerate(found.entity.children or [])
-        waiting += [
-            _Found(f"{found.suffix}.{i}", row.id, f"{found.place}.children[{i}]", entity) for i, entity in inner
-        ][::-1]
+        if found.entity.children:
+            inner = enumerate(found.entity.children)
+            waiting += [
+                _Found(f"{found.suffix}.{i}", row.id, f"{found.place}.children[{i}]", entity) for i, entity in inner
+            ][::-1]
     return rows, noticed
 
 
@@ -165,12 +176,14 @@ def _box(found: _Found, item: Item) -> Box:
 def _attributes(entity: _Entity, name: str | None, tags: list[str]) -> dict[str, Any]:
     """What is kept of an entity beyond its box: as found, and what its tags and children say to the evaluation."""
     orient = entity.orient if entity.orient_capital is None else entity.orient_capital
-    known: dict[str, Any] = {"tags": entity.tags, "orient": orient}
+    known: dict[str, Any] = {} if entity.tags is None else {"tags": entity.tags}
+    if orient is not None:
+        known["orient"] = orient
     for tag in tags:
         if tag in _MEASURES:
             what, percent = _MEASURES[tag]
             known[what] = max(percent, known.get(what, 0))
-    if name == "pedestrian" and not _NOT_EVALUATED.isdisjoint(tags):
+    if tags and name == "pedestrian" and not _NOT_EVALUATED.isdisjoint(tags):
         known["ignore_in_eval"] = True
     if name == "person-group-far-away" and "depiction" in tags:
         known["dropped_in_eval"] = True
@@ -179,7 +192,7 @@ def _attributes(entity: _Entity, name: str | None, tags: list[str]) -> dict[str,
         left, top = min(one.x0 for one in every), min(one.y0 for one in every)
         right, bottom = max(one.x1 for one in every), max(one.y1 for one in every)
         known["box_with_vehicle"] = [left, top, right - left, bottom - top]
-    return {key: value for key, value in known.items() if value is not None}
+    return known
 
 
 def _tags(entity: _Entity) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +18,7 @@ import msgspec
 from curate.errors import SourceError, printable
 from curate.model import Source
 from curate.pictures import MAX_PIXELS
+from curate.regular import read_regular
 
 T = TypeVar("T")
 
@@ -184,10 +184,7 @@ def read_bytes(path: Path) -> bytes:
         SourceError: it is none, or cannot be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SourceError(path, "is no regular file")
-        with path.open("rb", buffering=0) as stream:
-            return stream.readall()
+        return read_regular(path)
     except OSError as error:
         raise SourceError(path, f"cannot be read ({error.strerror})") from error
 

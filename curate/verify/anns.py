@@ -228,7 +228,9 @@ def _frame(mask: Any) -> tuple[int, int] | None:
 
 
 def sets(subject: Subject) -> Iterator[Finding]:
-    """A06: a set that is neither OWID nor RoboTools."""
+    """A06: a set that is neither OWID nor RoboTools, in a file of these; other benchmarks have sets of their own."""
+    if not any(entry.get("set") in SETS for _, entry in _entries(subject)):
+        return
     for key, entry in _entries(subject):
         if entry.get("set", SETS[0]) not in SETS:
             yield _found(subject, "A06", key, f"set is {short(entry['set'])}; expected {' or '.join(SETS)}")

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from curate import brush
 from curate.codes import Severity
 from curate.model import Finding, finding
-from curate.verify import text
+from curate.verify import secrets, text
 from curate.verify.json_text import decode
 from curate.verify.report import encodable
 from curate.verify.subject import Subject, short
@@ -17,14 +18,8 @@ from curate.verify.subject import Subject, short
 TOLERANCE = 0.01  # per cent by which a region may leave its image (L04)
 LONGEST = 4 * 3600.0  # seconds of work on one task (L09)
 _SHAPES = ("rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "keypointlabels")
-_BRUSH_HEADER = 4  # bytes of a brush mask that state how many values it holds: height x width x 4
-_SECRET = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"  # a signed token
-    r"|(?i:\b(?:token|api[_-]?key|authorization|password|secret)\b[\"']?\s*[:=]\s*[\"']?"
-    r"(?:token |bearer )?[\w.~+/-]{16,})"
-    r"|[?&](?:X-Amz-Signature|X-Goog-Signature|sig|Signature|AWSAccessKeyId)=[\w%/+=-]{8,}"
-    r"|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-zA-Z]{2,}\b"
-)
+# Whom to write to about a picture: the one place where an address belongs.
+_CONTACT = re.compile(r"licen[cs]e|citation|attribution|credit|copyright|contact", re.IGNORECASE)
 Json = dict[str, Any]
 
 
@@ -227,14 +222,33 @@ def empty(subject: Subject) -> Iterator[Finding]:
             yield _found("L07", place, text, annotation.get("id"))
 
 
-def secrets(subject: Subject) -> Iterator[Finding]:
-    """L08: tokens, signed addresses and e-mail addresses; what they are is not repeated here."""
+def private(subject: Subject) -> Iterator[Finding]:
+    """L08: tokens, signed addresses and e-mail addresses; a note where it is the contact of a licence or citation."""
     data: str = subject.memo["text"].decode("utf-8", "replace")
-    for match in _SECRET.finditer(data):
-        line = data.count("\n", 0, match.start()) + 1
-        what = "an e-mail address" if "@" in match[0] else "a token or signed address"
-        hint = "redact it before anybody else gets the file"
-        yield finding("L08", f"{subject.memo['path']}:{line}", f"holds {what} of {len(match[0])} characters", hint=hint)
+    contacts: set[str] = set()
+    others: set[str] = set()
+    for key, value in _strings(subject.memo["tasks"]) if "@" in data else ():
+        (contacts if _CONTACT.search(key) else others).update(secrets.mails(value))
+    for one in secrets.find(data):
+        contact = one.text in contacts - others
+        text = f"holds {one}" + (", the contact of a licence or citation" if contact else "")
+        line = data.count("\n", 0, one.start) + 1
+        where = f"{subject.memo['path']}:{line}"
+        hint = None if contact else "redact it before anybody else gets the file"
+        yield finding("L08", where, text, hint=hint, severity="info" if contact else None)
+
+
+def _strings(value: Any) -> Iterator[tuple[str, str]]:
+    """Every text below ``value``, with the keys on the way to it."""
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        key, held = stack.pop()
+        if type(held) is str:
+            yield key, held
+        elif type(held) is dict:
+            stack += [(f"{key}.{name}", inner) for name, inner in held.items()]
+        elif type(held) is list:
+            stack += [(key, inner) for inner in held if type(inner) in (str, dict, list)]
 
 
 def clocks(subject: Subject) -> Iterator[Finding]:
@@ -252,7 +266,7 @@ def clocks(subject: Subject) -> Iterator[Finding]:
 
 
 def brushes(subject: Subject) -> Iterator[Finding]:
-    """M11: a brush mask that is no list of bytes, or states another size than its image."""
+    """M11: a brush mask that is no list of bytes, is cut short, or fills another frame than its image's."""
     for one in _regions(subject):
         if one.kind != "brushlabels":
             continue
@@ -260,10 +274,10 @@ def brushes(subject: Subject) -> Iterator[Finding]:
         if type(held) is not list or not all(type(value) is int and 0 <= value < 256 for value in held):
             yield _found("M11", one.place, f"rle is {short(held)}; expected a list of bytes", one.item)
             continue
-        stated = int.from_bytes(bytes(held[:_BRUSH_HEADER]), "big")
         width, height = one.region.get("original_width"), one.region.get("original_height")
-        if len(held) < 2 * _BRUSH_HEADER:
-            yield _found("M11", one.place, f"rle has {len(held)} bytes; expected a header and a record", one.item)
-        elif type(width) is int and type(height) is int and stated != width * height * 4:
-            text = f"mask holds {stated:,} values; expected {height} x {width} x 4 = {height * width * 4:,}"
-            yield _found("M11", one.place, text, one.item)
+        if type(width) is not int or type(height) is not int:
+            continue  # L03
+        try:
+            brush.decode(held, width, height)
+        except ValueError as error:
+            yield _found("M11", one.place, f"brush mask: {error}", one.item)

@@ -13,6 +13,7 @@ from curate.dataset import flags, plain, positions, whole
 from curate.model import Finding, finding
 from curate.relevance import POSITIVE
 from curate.verify.queries import has_role
+from curate.verify.records import cut_off
 from curate.verify.subject import Ints, Mask, Subject, short
 
 SEARCHED = ("gallery", "distractor")
@@ -103,25 +104,44 @@ def contradicting_judgements(subject: Subject) -> Iterator[Finding]:
 
 
 def dates(subject: Subject) -> Iterator[Finding]:
-    """Q06: distractors that may show what is searched for, because they are as young as the first of the instances."""
-    since = [one for one in subject.column("instances", "exists_since").to_pylist() if one]
-    rows = np.flatnonzero(has_role(subject, "distractor"))
-    if not since or not len(rows):
+    """Q06: distractors that may show what is searched for, and instances that are older than they may be.
+
+    The cut-off is the date that the lineage states, else the first of the instances. A date that is too short to tell
+    proves nothing; nor does one that clocks show which were never set.
+    """
+    stated = cut_off(subject)
+    since = subject.column("instances", "exists_since").to_pylist()
+    limit = stated or min((one for one in since if one), default=None)
+    if limit is None:
         return
-    first = min(since)
-    taken = subject.column("images", "taken_at").to_pylist()
-    unknown = []
+    for row, date in enumerate(since if stated else ()):
+        if date and date[: len(limit)] < limit[: len(date)]:
+            text = f"instance that exists since {short(date)}; expected none from before the cut-off {limit}"
+            place = subject.place("instances", row, "exists_since")
+            yield finding("Q06", place, text, item=subject.item("instances", row))
+    rows = np.flatnonzero(has_role(subject, "distractor"))
+    taken, evidence = (subject.column("images", name).to_pylist() for name in ("taken_at", "date_evidence"))
+    unknown = list[int]()
+    counts = {"proven": 0, "claimed": 0, "contradicted": 0}
     for row in rows.tolist():
-        date = taken[row]
-        shared = min(len(date or ""), len(first))
-        if not date or date[:shared] == first[:shared]:
+        date = taken[row] or ""
+        shared = min(len(date), len(limit))
+        if not date or date[:10] in _UNSET or (date[:shared] == limit[:shared] and len(date) <= len(limit)):
             unknown.append(row)
-        elif date > first:
-            text = f"distractor of {short(date)}; expected one from before {first}, when the first instance appeared"
+        elif date[:shared] >= limit[:shared]:
+            counts["contradicted"] += 1
+            text = f"distractor of {short(date)}; expected one from before {limit}"
+            text += ", the cut-off" if stated else ", when the first instance appeared"
             yield finding("Q06", subject.place("images", row, "taken_at"), text, item=subject.item("images", row))
+        else:
+            counts["proven" if evidence[row] == "proven" else "claimed"] += 1
     if unknown:
-        text = f"{len(unknown):,} of {len(rows):,} distractors have no date that proves them older than {first}"
+        text = f"{len(unknown):,} of {len(rows):,} distractors have no date that shows them to be older than {limit}; "
+        text += "of the others " + ", ".join(f"{number:,} {name}" for name, number in counts.items())
         yield finding("Q06", subject.place("images", unknown[0], "taken_at"), text, severity="warning")
+
+
+_UNSET = {"0000-00-00", "1970-01-01", "1980-01-01", "2000-01-01"}  # what a clock shows that nobody set
 
 
 def withheld_truth(subject: Subject) -> Iterator[Finding]:

@@ -124,7 +124,7 @@ def test_pipes_and_folders_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a/pipe.png")
     found = list_files(tmp_path, "a", ".png")
     assert [error and error.found for error in found.values()] == ["is no regular file, or a link to nothing"] * 2
-    with pytest.raises(SourceError, match=r"pipe\.png: is no regular file"):
+    with pytest.raises(SourceError, match=r"pipe\.png: is not a regular file"):
         read_bytes(tmp_path / "a/pipe.png")
 
 

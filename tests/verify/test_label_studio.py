@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from curate import brush
+from curate.geometry import rle_from_counts
 from curate.verify import Report, verify
 
 Json = Any
@@ -21,8 +23,12 @@ def box(name: str, **value: Any) -> Json:
     return {"id": name, "type": "rectanglelabels", "from_name": "b", "to_name": "i", "value": held, **size}
 
 
-def brush(*head: int) -> Json:
-    value = {"format": "rle", "rle": [*head, 1, 2, 3, 4], "brushlabels": ["cup"]}
+def mask(width: int = 60, height: int = 40) -> list[int]:
+    return brush.encode(rle_from_counts([41, 30, 7, 30, width * height - 108], width, height))
+
+
+def painted(stream: list[int]) -> Json:
+    value = {"format": "rle", "rle": stream, "brushlabels": ["cup"]}
     return box("m") | {"type": "brushlabels", "value": value}
 
 
@@ -33,7 +39,7 @@ def sound() -> Json:
 
     return [
         {"id": 1, "data": {"image": "a.jpg"}, "annotations": [annotation(1, 1, box("r")), annotation(2, 2, box("r"))]},
-        {"id": 2, "data": {"image": "b.jpg"}, "annotations": [annotation(3, 1, brush(0, 0, 37, 128))]},
+        {"id": 2, "data": {"image": "b.jpg"}, "annotations": [annotation(3, 1, painted(mask()))]},
     ]
 
 
@@ -91,8 +97,11 @@ def value(data: Json) -> Json:
         (lambda data: first(data).update(updated_at="2025-12-31T10:00:00Z"), "L09", "warning"),
         (lambda data: first(data).update(lead_time=-1), "L09", "warning"),
         (lambda data: first(data).update(lead_time=4 * 3600 + 1), "L09", "warning"),
-        (lambda data: data[1]["annotations"][0].update(result=[brush(0, 0, 37, 129)]), "M11", "error"),
-        (lambda data: data[1]["annotations"][0].update(result=[brush(0, 0, 37, 256)]), "M11", "error"),
+        (lambda data: data[1]["annotations"][0].update(result=[painted(mask(60, 41))]), "M11", "error"),
+        (lambda data: data[1]["annotations"][0].update(result=[painted(mask()[:-3])]), "M11", "error"),
+        (lambda data: data[1]["annotations"][0].update(result=[painted(mask()[:6])]), "M11", "error"),
+        (lambda data: data[0]["data"].update(licence="CC BY, ask ann@example.org"), "L08", "info"),
+        (lambda data: data[1]["annotations"][0].update(result=[painted([*mask(), 256])]), "M11", "error"),
         (lambda data: data.append(3), "S01", "error"),
     ],
 )

@@ -18,9 +18,11 @@ from curate.model import (
     Info,
     Instance,
     Judgement,
+    Parent,
     Record,
     SourceRecord,
     Support,
+    finding,
 )
 from curate.verify import Report, verify
 
@@ -113,7 +115,39 @@ def test_dates_of_distractors(check: Check, records: list[Record]) -> None:
     assert of("2021") == [("Q06", "error", "toy/g3")]
     assert of(None) == [("Q06", "warning", None)]
     assert of("2020") == [("Q06", "warning", None)]  # of that year, before or after
+    assert of("2000-01-01T00:00:00") == [("Q06", "warning", None)]  # a clock that was never set
     assert found(check(images(records, g3={"taken_at": "2030"}))) == []  # no instance is dated
+
+
+def test_a_cut_off_that_the_lineage_states(records: list[Record]) -> None:
+    build = Command(verb="build leakage", options={"look": ["time"], "before": "2019-06-01"})
+    parent = Parent(name="checked", fingerprint="f" * 64, command=build)
+    later = Info(name="toy", sources={"toy": SourceRecord(title="toy")}, parents=(parent,))
+
+    def of(taken: str, since: str) -> list[tuple[str, str, str | None]]:
+        rows = changed(records, Instance, {"set/1": {"exists_since": since}})
+        report = verify(from_records(later, images(rows, g3={"taken_at": taken})), only=["Q06"])
+        assert all("2019-06-01" in one.message for one in report.findings)
+        return found(report)
+
+    assert of("2019-05-31", "2019-06-01") == []
+    assert of("2019-06-02", "2020-03-01") == [("Q06", "error", "toy/g3")]
+    assert of("2014", "2019-05-31") == [("Q06", "error", "set/1")]
+
+
+def test_what_a_build_noticed(records: list[Record]) -> None:
+    told = [finding(code, "category cup", "too few", item="cup") for code in ("Q10", "Q11", "Q12", "N05")]
+    report = verify(from_records(Info(name="toy", sources={"toy": SourceRecord(title="toy")}), [*records, *told]))
+    assert found(report) == [(code, "warning", "cup") for code in ("Q10", "Q11", "Q12")]
+
+
+def test_people_and_tokens_in_the_tables(check: Check, records: list[Record]) -> None:
+    told = changed(records, Annotation, {"toy/g1#0": {"origin": "human:ann@example.org"}})
+    told = changed(told, Annotation, {"toy/g2#0": {"attributes": {"url": "https://h/x?sig=0123456789abcdef"}}})
+    told = changed(told, Annotation, {"toy/g2#fog": {"attributes": {"flickr": "12@N00_7.jpg"}}})
+    report = check(told)
+    assert found(report) == [("L08", "warning", "toy/g1#0"), ("L08", "warning", "toy/g2#0")]
+    assert "example.org" not in str(report)
 
 
 @pytest.mark.parametrize(

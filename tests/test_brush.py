@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from curate import brush
 from curate.geometry import mask_from_rle, rle_area, rle_bounds, rle_from_mask
-from curate.review import brush
 
 
 def plain_encode(mask: NDArray[np.bool_]) -> list[int]:

@@ -26,6 +26,7 @@ _LONGEST = 1 << 16
 # 8 bits per value, lengths of 3, 4, 8 and 16 bits.
 _HEADER_BITS = f"{7:05b}" + "".join(f"{size - 1:04b}" for size in _SIZES.tolist())
 _START = 32 + len(_HEADER_BITS)
+_BLOCK = 1 << 18  # bits looked at together
 
 
 def encode(rle: Rle) -> list[int]:
@@ -92,32 +93,38 @@ def _packed(lengths: Ints, values: Ints, total: int) -> list[int]:
 def _records(data: NDArray[np.uint8], sizes: Ints, word: int, total: int) -> tuple[Ints, Ints]:
     """Length and value of every run, values one by one where a record lists them."""
     bits = len(data) * 8
-    padded = np.concatenate([data, np.zeros(12, np.uint8)]).astype(np.int64)
-    window = padded[:-3] << 24 | padded[1:-2] << 16 | padded[2:-1] << 8 | padded[3:]
-    at = np.arange(_START, max(bits, _START))
+    padded = np.concatenate([data, np.zeros(12, np.uint8)])
 
     def read(place: Ints, count: Ints | int) -> Ints:
-        found: Ints = window[place >> 3] >> (32 - (place & 7) - count) & ((1 << np.asarray(count)) - 1)
+        byte = place >> 3
+        window = sum(padded[byte + i].astype(np.int64) << 8 * (3 - i) for i in range(4))
+        found: Ints = window >> (32 - (place & 7) - count) & ((1 << np.asarray(count)) - 1)
         return found
 
-    # As if a record began at every bit: where would the next one begin? Then only the chain is walked one by one.
-    kind = read(at, 3)
-    digits = sizes[kind & 3]
-    length = read(at + 3, digits) + 1
-    series = kind >= 4
-    following = (at + 3 + digits + word * np.where(series, 1, length)).tolist()
-    sums = length.tolist()
-    place, filled, chain = _START, 0, []
+    place, filled = _START, 0
+    parts: list[tuple[Ints, Ints, NDArray[np.bool_]]] = []  # first value's place, length, one value repeated
     while filled < total:
         if place >= bits:
             raise ValueError(f"cut short after {filled} of {total} values")
-        chain.append(place - _START)
-        filled += sums[place - _START]
-        place = following[place - _START]
+        # As if a record began at every bit: where would the next one begin? Then only the chain is walked one by one.
+        first = place
+        at = np.arange(first, min(first + _BLOCK, bits))
+        kind = read(at, 3)
+        digits = sizes[kind & 3]
+        length = read(at + 3, digits) + 1
+        series = kind >= 4
+        following = (at + 3 + digits + word * np.where(series, 1, length)).tolist()
+        sums, end = length.tolist(), first + len(at)
+        chain = []
+        while filled < total and place < end:
+            chain.append(place - first)
+            filled += sums[place - first]
+            place = following[place - first]
+        picked = np.array(chain, np.int64)
+        parts.append(((at + 3 + digits)[picked], length[picked], series[picked]))
     if filled > total or place > bits:
         raise ValueError(f"the records hold {filled} values; expected {total}")
-    picked = np.array(chain, np.int64)
-    length, series, start = length[picked], series[picked], at[picked] + 3 + digits[picked]
+    start, length, series = (np.concatenate([part[i] for part in parts]) for i in range(3))
     repeats = np.where(series, 1, length)
     offset = np.arange(int(repeats.sum())) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     where = np.repeat(start, repeats) + offset * word
