@@ -9,12 +9,16 @@ PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 ARGS   ?=
 
+# How long each reader is fuzzed, and how often each command is killed: 12 makes more than 200 in all.
+SECONDS ?= 60
+KILLS   ?= 12
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean FORCE
+.PHONY: help demo test lint bench fuzz faults clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +26,8 @@ help:
 	@echo 'make test    all functional tests'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   speed and memory against a reference (some minutes)'
+	@echo 'make fuzz    damaged files into every reader, SECONDS each (an hour)'
+	@echo 'make faults  kills, full disks, lost permissions: KILLS of each command that writes (some minutes)'
 	@echo 'make clean   remove the environment and what was built'
 
 demo: $(VENV)/.stamp-base
@@ -38,6 +44,12 @@ lint: $(VENV)/.stamp-dev
 
 bench: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -m benchmark tests/benchmarks $(ARGS)
+
+fuzz: $(VENV)/.stamp-dev
+	CURATE_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+faults: $(VENV)/.stamp-dev
+	CURATE_KILLS=$(KILLS) $(BIN)/python -m pytest tests/faults $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

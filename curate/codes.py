@@ -125,6 +125,8 @@ E10 W query of a truth without positive
 V01 E table or file missing, changed or unlisted since it was written
 V02 E list of checksums malformed
 V03 W left-over partial file
+V05 E licence of a source not stated
+V06 E counts that a release states differ from its tables
 X01 E archive member that leads out of the archive
 X02 E archive that grows too large
 X03 E archive member twice, encrypted or damaged

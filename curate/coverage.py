@@ -50,8 +50,12 @@ class Coverage(NamedTuple):
 
     def at(self, image: Ints, category: Ints) -> Bools:
         """Whether coverage is exhaustive, for images and classes in parallel."""
-        exhaustive: Bools = self._without_keys(image, category, self._stated(image, category)) == 1
+        exhaustive: Bools = self.state(image, category) == 1
         return exhaustive
+
+    def state(self, image: Ints, category: Ints) -> Ints:
+        """1 where coverage is exhaustive, 0 where it is stated otherwise, -1 where nothing is; as :meth:`at`."""
+        return self._without_keys(image, category, self._stated(image, category))
 
     def counts(self, images: Bools) -> Ints:
         """For each class, in how many of ``images`` coverage is exhaustive; by the rows, not by all pairs."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any, TypeVar
 
 from curate.errors import CurateError
@@ -82,7 +84,9 @@ def _workers(function: Callable[[Any], Any], count: int) -> Iterator[list[Connec
     # Not 'fork': Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
     pairs = [context.Pipe() for _ in range(count)]
-    processes = [context.Process(target=_work, args=(theirs, function), daemon=True) for _, theirs in pairs]
+    # A new process starts where this one did, which need not be where it is now.
+    here = Path.cwd()
+    processes = [context.Process(target=_work, args=(theirs, function, here), daemon=True) for _, theirs in pairs]
     resource_tracker.ensure_running()  # which clears the mask below, if it has to be started with the first worker
     try:
         with _interrupts_held_back():
@@ -111,8 +115,9 @@ def _noticing_death() -> Iterator[None]:
         ) from error
 
 
-def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
+def _work(connection: Connection, function: Callable[[Any], Any], folder: Path) -> None:
     """Answer each slice with ``(True, result)`` or ``(False, error)``, until the parent has gone or kills."""
+    os.chdir(folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the parent
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
     with suppress(EOFError, ConnectionError):

@@ -36,8 +36,8 @@ class CurateError(Exception):
     @property
     def line(self) -> str:
         """The error as one line, with control characters escaped so that a hostile name cannot steer a terminal."""
-        parts = "; ".join(part for part in (self.found, self.expected, self.hint) if part)
-        return printable(f"{self.where}: {parts}" if self.where else parts)
+        parts = "; ".join(_short(part) for part in (self.found, self.expected, self.hint) if part)
+        return printable(f"{_short(self.where)}: {parts}" if self.where else parts)
 
     @property
     def lines(self) -> list[str]:
@@ -49,6 +49,14 @@ class CurateError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; the default would lose ``also``.
         return (_rebuild, (type(self), self.where, self.found, self.expected, self.hint, self.also))
+
+
+def _short(part: str) -> str:
+    """A part of a message without its middle, where a file brought in thousands of letters."""
+    return part if len(part) <= _LONGEST else f"{part[: _LONGEST // 2]} … {part[-_LONGEST // 2 :]}"
+
+
+_LONGEST = 1000
 
 
 class SourceError(CurateError):

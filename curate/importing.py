@@ -20,6 +20,7 @@ from curate.dataset import Dataset, arrow_schema, conform, table_of, tables_from
 from curate.engine import collector_paused, map_chunks
 from curate.errors import CurateError, SourceError, UsageError
 from curate.model import (
+    REQUIRED_TABLES,
     Category,
     CategoryRole,
     Command,
@@ -89,41 +90,59 @@ def import_source(
         raise SourceError(root, "path is not UTF-8", "expected plain text", "rename it, or name a link to it") from None
     if name == "coco" and is_panoptic(root):
         name, root, options = _as_panoptic(root, options or {}, roots or {})
+    options = options or {}
     if name in DOORS:
-        if options:
-            _check_options(name, options)
+        _check_options(name, options)
         return _through_door(name, root, splits=splits, skip_bad=skip_bad, checksums=checksums, roots=roots or {})
     source = facts(name)
-    module = sources.load(name)
     if not root.exists():
         raise SourceError(root, "no such folder", f"expected the unpacked download of {source.title}")
-    unknown = sorted(set(splits) - set(source.splits))
-    if unknown:
-        raise UsageError(
-            f"{name}, split {unknown[0]!r}", "unknown split", f"expected one of {', '.join(source.splits)}"
-        )
-    options = options or {}
+    _check_splits(name, source, splits)
     _check_options(name, options)
-    items = module.scan(root, tuple(splits), **options)
+    tables, findings = _read_all(name, root, splits, options, checksums, jobs, skip_bad, progress)
+    found = Counts(images=tables["images"].num_rows, annotations=tables["annotations"].num_rows)
+    given = {"source": name, **({"splits": sorted(splits)} if splits else {}), **options}
+    module = sources.load(name)
+    info = Info(
+        name=name,
+        **_whose(name, root, tables["images"], source_record(source, found)),
+        relevance=getattr(module, "RELEVANCE", RelevanceRule()),
+        command=Command(verb="import", options={k: v for k, v in given.items() if v is not None}),
+    )
+    tables, missing = _declare_categories(tables, name, is_open=getattr(module, "LABELS_ARE_OPEN", False))
+    return Dataset(info, tables, sorted(findings + missing, key=_finding_order))
+
+
+def _read_all(
+    name: str,
+    root: Path,
+    splits: Sequence[str],
+    options: Mapping[str, Any],
+    checksums: bool,
+    jobs: int,
+    skip_bad: bool,
+    progress: Progress | None,
+) -> tuple[dict[str, pa.Table], list[Finding]]:
+    """All tables that a source's functions give: ``tables`` and ``records`` of the whole, ``parse`` of each item."""
+    module = sources.load(name)
+    items: list[Item] = module.scan(root, tuple(splits), **options)
     tables: dict[str, list[pa.Table]] = {}
+    findings: list[Finding] = []
     streamed = getattr(module, "tables", None)
     for table_name, table in streamed(root, tuple(splits), **options) if streamed else ():
         tables.setdefault(table_name, []).append(conform(table_name, table))
     if not items and not tables:
-        raise SourceError(
-            root, "no image found", f"expected the tree of {source.title}", f"see 'curate sources {name}'"
-        )
-    done = 0
-    work = partial(_parse_chunk, name, checksums)
-    broken: list[tuple[str, CurateError]] = []
-    findings: list[Finding] = []
+        title = facts(name).title
+        raise SourceError(root, "no image found", f"expected the tree of {title}", f"see 'curate sources {name}'")
     general = getattr(module, "records", None)
     if general:
         found, noticed = tables_from_records(general(root, tuple(splits), **options))
         findings += noticed
         for table_name, table in found.items():
             tables.setdefault(table_name, []).append(table)
-    for result in map_chunks(work, items, jobs=jobs):
+    done = 0
+    broken: list[tuple[str, CurateError]] = []
+    for result in map_chunks(partial(_parse_chunk, name, checksums), items, jobs=jobs):
         broken += result.broken
         findings += result.findings
         for table_name, table in result.tables.items():
@@ -138,19 +157,16 @@ def import_source(
         for item, error in broken
     ]
     joined = {table_name: pa.concat_tables(parts) for table_name, parts in tables.items()}
-    for table_name in ("images", "annotations", "categories"):
+    for table_name in REQUIRED_TABLES:
         joined.setdefault(table_name, arrow_schema(table_name).empty_table())
-    found_counts = Counts(images=joined["images"].num_rows, annotations=joined["annotations"].num_rows)
-    command_options = {"source": name, **({"splits": sorted(splits)} if splits else {}), **options}
-    info = Info(
-        name=name,
-        **_whose(name, root, joined["images"], source_record(source, found_counts)),
-        relevance=getattr(module, "RELEVANCE", RelevanceRule()),
-        command=Command(verb="import", options={k: v for k, v in command_options.items() if v is not None}),
-    )
-    joined, missing = _declare_categories(joined, name, is_open=getattr(module, "LABELS_ARE_OPEN", False))
-    findings += missing
-    return Dataset(info, joined, sorted(findings, key=_finding_order))
+    return joined, findings
+
+
+def _check_splits(name: str, source: Source, splits: Sequence[str]) -> None:
+    unknown = sorted(set(splits) - set(source.splits))
+    if unknown:
+        expected = f"expected one of {', '.join(source.splits)}"
+        raise UsageError(f"{name}, split {unknown[0]!r}", "unknown split", expected)
 
 
 def _whose(name: str, root: Path, images: pa.Table, own: SourceRecord) -> dict[str, Any]:

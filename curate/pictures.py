@@ -18,7 +18,7 @@ from curate.regular import open_regular
 MAX_PIXELS = 178_956_970  # Pillow's limit against decompression bombs
 _TAIL = 4096
 _EXIF_ORIENTATION = 0x0112
-_END_MARKERS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
+END_MARKERS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
 _IMPOSTORS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the real file with 'git lfs pull'"),
     (b"<!DOCTYPE", "an HTML page", "download the file again: a login page was saved in its place"),
@@ -72,7 +72,7 @@ def read_header(path: Path, *, end_marker: bool = True) -> Header:
             if not header.width or not header.height or header.width * header.height > MAX_PIXELS:
                 found = f"picture of {header.width} x {header.height} px"
                 raise SourceError(path, found, f"expected 1 to {MAX_PIXELS} px")
-            marker = _END_MARKERS.get(header.format) if end_marker else None
+            marker = END_MARKERS.get(header.format) if end_marker else None
             if marker and not _ends_with(descriptor, marker, head, begin, size):
                 raise SourceError(
                     path,

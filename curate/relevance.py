@@ -20,6 +20,7 @@ Pairs that are positive or ignored are few and are listed (:func:`relevance`); t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,19 @@ PAIRS = pa.schema(
 def gallery(dataset: Dataset) -> pa.Array:
     """The ids of the images that are searched, in their order."""
     ids = whole(dataset.table("images")["id"])
-    return ids.filter(pa.array(_in_gallery(dataset)))
+    return ids.filter(pa.array(searched(dataset)))
+
+
+def searched(dataset: Dataset) -> Bools:
+    """For each image, whether it is searched."""
+    ids = dataset.table("images")["id"]
+    members = dataset.table("members")
+    role = plain(members["role"])
+    named = members.filter(pc.is_in(role, value_set=pa.array(["gallery", "distractor"])))["image_id"]
+    if len(named):
+        return flags(pc.is_in(ids, value_set=whole(named)))
+    aside = [members["image_id"], *(dataset.table(name)["image_id"] for name in ("queries", "support"))]
+    return ~flags(pc.is_in(ids, value_set=pa.concat_arrays([whole(column.drop_null()) for column in aside])))
 
 
 def targets(dataset: Dataset, query_ids: Sequence[str] | None = None) -> pa.Table:
@@ -185,19 +198,36 @@ def unjudged(dataset: Dataset, query_ids: Sequence[str] | None = None) -> Iterat
     Raises:
         UsageError: one of ``query_ids`` is unknown.
     """
+    ids = whole(dataset.table("images")["id"])
+    for query_id, rows in unjudged_rows(dataset, query_ids):
+        yield query_id, ids.take(pa.array(rows))
+
+
+def unjudged_rows(dataset: Dataset, query_ids: Sequence[str] | None = None) -> Iterator[tuple[str, Ints]]:
+    """As :func:`unjudged`, with the images' positions in the table images.
+
+    Raises:
+        UsageError: one of ``query_ids`` is unknown.
+    """
     search = _search(dataset, query_ids)
     coverage = coverage_of(dataset)
     category = coverage.codes(search.asked["category"])
     pairs = _pairs(search)
     bounds = np.searchsorted(pairs.query, np.arange(search.asked.num_rows + 1))
-    ids = whole(dataset.table("images")["id"])
-    everywhere = np.arange(len(ids))
+    everything = np.flatnonzero(search.searched)
+
+    @lru_cache(maxsize=16)  # queries of one class mostly follow one another
+    def not_covered(category: int) -> Ints:
+        return everything[~coverage.at(everything, np.full(len(everything), category))]
+
+    listed = np.zeros(len(search.searched), bool)
     for i, query_id in enumerate(search.asked["query_id"].to_pylist()):
-        unknown = search.searched & ~coverage.at(everywhere, np.full(len(ids), category[i]))
-        unknown[pairs.image[bounds[i] : bounds[i + 1]]] = False
-        if search.own[i] >= 0:
-            unknown[search.own[i]] = False
-        yield query_id, ids.filter(pa.array(unknown))
+        unknown = not_covered(int(category[i]))
+        here = pairs.image[bounds[i] : bounds[i + 1]]
+        listed[here] = True
+        found = unknown[~listed[unknown] & (unknown != search.own[i])]
+        listed[here] = False
+        yield query_id, found
 
 
 def _queries(dataset: Dataset, query_ids: Sequence[str] | None) -> pa.Table:
@@ -209,18 +239,6 @@ def _queries(dataset: Dataset, query_ids: Sequence[str] | None) -> pa.Table:
     if len(unknown):
         raise UsageError(f"query {unknown[0].as_py()!r}", "unknown", f"expected one of dataset {dataset.info.name!r}")
     return queries.filter(pc.is_in(queries["id"], value_set=wanted))
-
-
-def _in_gallery(dataset: Dataset) -> Bools:
-    """For each image, whether it is searched."""
-    ids = dataset.table("images")["id"]
-    members = dataset.table("members")
-    role = plain(members["role"])
-    searched = members.filter(pc.is_in(role, value_set=pa.array(["gallery", "distractor"])))["image_id"]
-    if len(searched):
-        return flags(pc.is_in(ids, value_set=whole(searched)))
-    aside = [members["image_id"], *(dataset.table(name)["image_id"] for name in ("queries", "support"))]
-    return ~flags(pc.is_in(ids, value_set=pa.concat_arrays([whole(column.drop_null()) for column in aside])))
 
 
 class _Pairs(NamedTuple):
@@ -256,11 +274,11 @@ class _Search(NamedTuple):
 def _search(dataset: Dataset, query_ids: Sequence[str] | None) -> _Search:
     asked = targets(dataset, query_ids)
     own = positions(asked["image_id"], dataset.table("images")["id"])
-    searched = _in_gallery(dataset)
-    judged, has_judgements = _judged(dataset, asked, own, searched)
+    in_gallery = searched(dataset)
+    judged, has_judgements = _judged(dataset, asked, own, in_gallery)
     wanted = pc.unique(asked["target"].filter(pa.array(~has_judgements))).drop_null()
     target = np.where(has_judgements, -1, positions(asked["target"], wanted))
-    return _Search(asked, own, searched, judged, target, _found(dataset, wanted, searched))
+    return _Search(asked, own, in_gallery, judged, target, _found(dataset, wanted, in_gallery))
 
 
 def _judged(dataset: Dataset, asked: pa.Table, own: Ints, searched: Bools) -> tuple[_Pairs, Bools]:

@@ -2,7 +2,8 @@
 
 There is one for every JSON that leaves the house: ``dataset.json``, a line of ``problems.jsonl``, the report of
 ``verify``, ``relabel`` and ``evaluate``, a submission, the changes of a release, what ``info``, ``sources`` and
-``review`` print with ``--json``, a review's plan and a line of its log; and one for a row of each table.
+``review`` print with ``--json``, a review's plan and a line of its log, a recipe and ``run.json``; and one for a row of
+each table.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import msgspec
 from curate.evaluate.report import Evaluation
 from curate.evaluate.submission import Submission
 from curate.model import TABLES, Finding, Source
+from curate.recipe.records import Recipe, Record
 from curate.releasing import Changes
 from curate.review.log import Event
 from curate.review.plan import Plan
-from curate.review.report import Agreement, Status
+from curate.review.records import Measured
+from curate.review.report import Status
 from curate.store import Manifest
 from curate.summary import Summary
 from curate.taxonomy import Relabelled
@@ -38,10 +41,12 @@ def generate() -> dict[str, dict[str, Any]]:
         "finding": Finding,
         "info": Summary,
         "plan": Plan,
+        "recipe": Recipe,
         "relabel": Relabelled,
-        "review-agreement": list[Agreement],
+        "review-agreement": Measured,
         "review-event": Event,
         "review-status": Status,
+        "run": Record,
         "source": Source,
         "submission": Submission,
         "verify": Report,

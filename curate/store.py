@@ -60,12 +60,16 @@ def ready_to_write(path: Path, *, overwrite: bool = False, inputs: Iterable[Path
     """Refuse an output place before the work starts.
 
     Raises:
-        UsageError: ``path`` exists without ``overwrite``, is no dataset folder, or is one of the ``inputs``.
+        UsageError: ``path`` exists without ``overwrite``, is no dataset folder, or is or lies in one of the ``inputs``.
     """
     path = Path(path)
     for given in inputs:
         if path.exists() and Path(given).exists() and path.resolve() == Path(given).resolve():
             raise UsageError(path, "is also an input", hint="nothing is changed in place: name another output")
+        if Path(given).resolve() in path.resolve().parents and is_dataset(Path(given)):
+            raise UsageError(
+                path, f"lies in the input {given}", hint="nothing is changed in place: name another output"
+            )
     check_output(path, overwrite=overwrite, ours=is_dataset)
 
 
@@ -211,7 +215,7 @@ def read_problems(path: Path | str) -> list[Finding]:
         return []
     try:
         return msgspec.json.Decoder(Finding).decode_lines(file.read_bytes())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SchemaError(file, str(error), "expected one finding per line") from error
 
 

@@ -303,8 +303,8 @@ def test_thousands_of_errors_do_not_fill_the_screen() -> None:
 
 
 def test_a_package_of_an_extra_that_is_missing_is_named() -> None:
-    code, lines = outcome("raise ModuleNotFoundError('no yaml', name='yaml.reader')")
-    said = "curate: yaml is not installed; this command needs it; install it: pip install 'curate[review]'"
+    code, lines = outcome("raise ModuleNotFoundError('no scipy', name='scipy.io')")
+    said = "curate: scipy is not installed; this command needs it; install it: pip install 'curate[review]'"
     assert (code, lines) == (1, [said])
     code, lines = outcome("raise ModuleNotFoundError('a fault of ours', name='curate.nothing')")
     assert code == 1 and "Traceback" in lines[0]

@@ -42,6 +42,12 @@ def test_the_most_specific_row_decides(most_specific: int, state: str) -> None:
     assert exhaustive(dataset, "dog")[0] == (state == "exhaustive")
 
 
+def test_what_is_not_stated_is_told_from_what_is_stated_otherwise() -> None:
+    coverage = coverage_of(stated(("s/0", "dog", "exhaustive"), ("s/1", "dog", "withheld")))
+    codes = coverage.codes(pa.chunked_array([pa.array(["dog"] * len(IMAGES), pa.string())]))
+    assert coverage.state(np.arange(len(IMAGES)), codes).tolist() == [1, 0, -1, -1]
+
+
 def test_images_that_point_at_a_scope_are_covered_as_it_says() -> None:
     dataset = stated(
         ("set/val", "dog", "exhaustive"),

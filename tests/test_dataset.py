@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,9 +25,11 @@ from curate.dataset import (
     arrow_schema,
     check,
     conform,
+    distinct,
     empty_table,
     fingerprint,
     from_records,
+    positions,
     table_of,
 )
 from curate.errors import SchemaError, UsageError
@@ -476,3 +479,15 @@ def test_selecting_images_takes_with_it_what_speaks_of_them(
 def test_selecting_every_image_changes_nothing() -> None:
     dataset = from_records(INFO, FULL.values())
     assert dataset.select_images(dataset.table("images")["id"]) is dataset
+
+
+@given(st.lists(st.integers(-5, 5)))
+def test_distinct_numbers(numbers: list[int]) -> None:
+    assert distinct(np.array(numbers, np.int64)).tolist() == sorted(set(numbers))
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", None])), st.lists(st.sampled_from(["a", "b", None])))
+def test_positions_are_first_places(values: list[str | None], within: list[str | None]) -> None:
+    found = positions(pa.array(values, pa.string()), pa.array(within, pa.string()))
+    assert found.dtype == np.int64
+    assert found.tolist() == [within.index(one) if one is not None and one in within else -1 for one in values]

@@ -39,7 +39,13 @@ ROOMS_MAY_NOT = {"store", "sources"}
 UPWARDS = {("dataset", "merging")}
 # What may be imported at the top of a module; everything else from outside is imported where it is needed.
 TOP_LEVEL = {"msgspec", "numpy", "pyarrow", "PIL", "pycocotools", "shapely", "defusedxml"}
-DISTRIBUTIONS = {"PIL": "pillow", "markupsafe": "jinja2", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "markupsafe": "jinja2",
+    "cv2": "opencv-python-headless",
+    "faiss": "faiss-cpu",
+    "yaml": "pyyaml",
+}
 
 
 class Import(NamedTuple):

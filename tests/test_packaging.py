@@ -86,8 +86,8 @@ def test_the_metadata(wheel: Path, metadata: Message) -> None:
 
 def test_the_base_has_no_torch_and_the_extras_what_resolves_together() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"sam", "detect", "review", "ray", "instre", "dev", "all"}
-    assert extras["all"] == ["curate[sam,detect,review,ray,instre]"]
+    assert set(extras) == {"sam", "detect", "review", "ray", "instre", "near", "dev", "all"}
+    assert extras["all"] == ["curate[sam,detect,review,ray,instre,near]"]
     assert not any(line.startswith(("torch", "opencv")) for line in PROJECT["dependencies"])
     every = " ".join([*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)])
     for unwanted in ("torchvision", "timm", "open_clip", "open-clip"):  # they pin a torch of their own

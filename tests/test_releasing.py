@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from PIL import Image as PilImage
 
@@ -25,12 +29,14 @@ from curate.model import (
     Image,
     Info,
     Member,
+    Parent,
     Query,
     Record,
     RelevanceRule,
     SourceRecord,
+    Step,
 )
-from curate.releasing import compare, release
+from curate.releasing import compare, plots, release, terms
 from curate.verify import verify
 
 
@@ -144,6 +150,17 @@ def test_nothing_broken_leaves_the_house(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_warning_that_no_release_may_have(tmp_path: Path) -> None:
+    twice = [msgspec.structs.replace(r, sha256="a" * 64) if isinstance(r, Image) else r for r in records()]
+    alone = [r for r in twice if not isinstance(r, Query | Member)]
+    same = [msgspec.structs.replace(r, split="test") if isinstance(r, Image) else r for r in alone]
+    assert verify(dataset_of(same)).verdict == "no errors"
+    with pytest.raises(SchemaError, match="R07"):
+        release(dataset_of(same), tmp_path / "r")
+    made = release(dataset_of(same), tmp_path / "r", severities={"R07": "warning"})
+    assert made.verify.severities["R07"] == "warning"
+
+
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from curate.export import lists
 
@@ -200,6 +217,160 @@ def test_masks_are_compared_too() -> None:
     assert change.changed == {"polygons": 1}
 
 
+@pytest.mark.parametrize(
+    ("licence", "open_"),
+    [
+        ("CC BY 4.0", True),
+        ("CC0", True),
+        ("cc-by-nc-sa 3.0", True),
+        ("https://creativecommons.org/licenses/by/4.0/", True),
+        ("public domain", True),
+        ("CC BY-ND 4.0", False),  # a sheet cuts and draws
+        ("CC BY-NC-SA 4.0 with the nuScenes terms of use (non-commercial)", False),
+        ("research only, no redistribution", False),
+        ("not stated by the authors", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_licences_that_allow_to_pass_pictures_on(licence: str | None, open_: bool) -> None:
+    assert terms.is_open(licence) is open_
+
+
+@pytest.fixture
+def pictured(tmp_path: Path) -> list[Record]:
+    """The records with pictures of their own colours in ``tmp_path / "raw"``, b under a licence of its own."""
+    (tmp_path / "raw").mkdir()
+    rows: list[Record] = []
+    for record in records():
+        if isinstance(record, Image):
+            name = record.id[-1]
+            PilImage.new("RGB", (100, 80), {"a": "red", "b": "green", "c": "blue"}[name]).save(
+                tmp_path / "raw" / f"{name}.png"
+            )
+            record = msgspec.structs.replace(record, sha256=None, licence="no redistribution" if name == "b" else None)
+        rows.append(record)
+    return rows
+
+
+def test_pictures_are_passed_on_only_where_their_licence_allows_it(tmp_path: Path, pictured: list[Record]) -> None:
+    roots = {"toy": tmp_path / "raw"}
+    release(dataset_of(pictured), tmp_path / "bare", roots=roots)
+    assert not any(name.startswith("images/") for name in names(tmp_path / "bare"))
+    made = release(dataset_of(pictured), tmp_path / "r", roots=roots, with_images=True)
+    held = names(tmp_path / "r")
+    assert [name for name in held if name.startswith("images/")] == ["images/toy/a.png", "images/toy/c.png"]
+    assert made.images == {"toy": 2}
+    assert (tmp_path / "r/images/toy/a.png").read_bytes() == (tmp_path / "raw/a.png").read_bytes()
+    with (tmp_path / "r" / "images.csv").open() as stream:
+        assert [row["here"] for row in csv.DictReader(stream)] == ["images/toy/a.png", "", "images/toy/c.png"]
+    # Of the three objects only one is on a picture that may be shown.
+    assert [name for name in held if name.startswith("sheets/")] == ["sheets/01-cup.jpg"]
+    sheet = np.asarray(PilImage.open(tmp_path / "r/sheets/01-cup.jpg").convert("RGB")).reshape(-1, 3).astype(int)
+    colours = set(sheet[np.ptp(sheet, axis=1) > 120].argmax(axis=1).tolist())
+    assert colours == {0}  # red, no green
+    assert "2 of 3 here" in (tmp_path / "r/LICENCES.md").read_text()
+    assert "1 images are under: no redistribution" in (tmp_path / "r/LICENCES.md").read_text()
+    assert "2 of toy" in (tmp_path / "r/README.md").read_text()
+    assert verify(tmp_path / "r").findings == ()
+
+
+def test_plots_are_sound_pictures(tmp_path: Path) -> None:
+    release(dataset_of(records()), tmp_path / "r")
+    card = (tmp_path / "r" / "README.md").read_text()
+    for name in ("classes.svg", "sizes.svg"):
+        assert f"(plots/{name})" in card
+        drawn = ElementTree.parse(tmp_path / "r" / "plots" / name)
+        assert drawn.getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        assert not list(drawn.iter("{http://www.w3.org/2000/svg}script"))
+    drawn = ElementTree.parse(tmp_path / "r/plots/classes.svg")
+    titles = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["Annotations per class, 2 classes", "cup: 2", "plate | <b>flat</b>: 1"]
+
+
+def test_the_bars_of_a_plot_are_to_scale() -> None:
+    def heights(values: list[int], **options: bool) -> list[float]:
+        drawn = ElementTree.fromstring(plots.bars("t", [(str(v), v) for v in values], **options))
+        return [float(one.attrib["height"]) for one in drawn.iter("{http://www.w3.org/2000/svg}rect")][1:]
+
+    four, two, none = heights([40, 20, 0])
+    assert four == pytest.approx(2 * two)
+    assert none == 0
+    thousand, hundred, ten = heights([1000, 100, 10], logarithmic=True)
+    assert thousand - hundred == pytest.approx(hundred - ten, abs=0.02)
+    assert heights([1, 0], logarithmic=True)[0] > 0 == heights([1, 0], logarithmic=True)[1]
+
+
+def test_mlcroissant_accepts_a_release(tmp_path: Path) -> None:
+    release(dataset_of(records()), tmp_path / "r", version="1.0.0", date="2026-01-31")
+    file = tmp_path / "r" / "export" / "croissant" / "croissant.json"
+    program = Path(sys.executable).with_name("mlcroissant")
+    done = subprocess.run(
+        [program, "validate", "--jsonld", file], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Done." in done.stdout + done.stderr
+    for word in ("rror", "arning"):
+        assert word not in done.stdout + done.stderr
+    about = json.loads(file.read_text())
+    assert (about["version"], about["license"], about["datePublished"]) == ("1.0.0", ["CC BY 4.0"], "2026-01-31")
+    with pytest.raises(UsageError, match="no date"):
+        release(dataset_of(records()), tmp_path / "r2", date="soon")
+    assert not (tmp_path / "r2").exists()
+
+
+def test_recipe_and_lineage(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("title: Mine\nsteps: []\n")
+    release(dataset_of(records()), tmp_path / "r", recipe=tmp_path / "mine.yaml")
+    assert (tmp_path / "r/recipe.yaml").read_bytes() == (tmp_path / "mine.yaml").read_bytes()
+    assert [link["verb"] for link in json.loads((tmp_path / "r/lineage.json").read_text())] == ["build subset"]
+    assert "`curate build subset --size <0.5` toy" in (tmp_path / "r/README.md").read_text()
+    for name, data in (("absent", None), ("binary", b"\xff\xfe"), ("large", b"#" * (1 << 20 | 1))):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(UsageError, match=f"--recipe .*{name}"):
+            release(dataset_of(records()), tmp_path / "r2", recipe=tmp_path / name)
+    assert not (tmp_path / "r2").exists()
+
+
+def test_agreement_and_audit_of_the_reviews_in_its_past(tmp_path: Path) -> None:
+    release(dataset_of(records()), tmp_path / "bare")
+    card = (tmp_path / "bare/README.md").read_text()
+    assert "No review by people" in card and "**not audited**" in card
+    steps = (
+        Step(what="agreement of round annotate: F1 0.84", counts={"images": 9}),
+        Step(what="audit cup: 1.2 % missed"),
+    )
+    parents = (Parent(name="seen", fingerprint="e" * 64, command=Command(verb="review finish", steps=steps)),)
+    release(dataset_of(records(), parents=parents), tmp_path / "r")
+    card = (tmp_path / "r/README.md").read_text()
+    assert "* agreement of round annotate: F1 0.84 (9 images)\n" in card
+    assert "Positives that everybody missed: audit cup: 1.2 % missed\n" in card
+    page = (tmp_path / "r/verify.html").read_text()
+    assert "agreement of round annotate: F1 0.84" in page
+
+
+def test_no_address_and_no_token_leaves_the_house(tmp_path: Path) -> None:
+    person = Annotation(
+        id="toy/b#9", image_id="toy/b", category="cup", x=1, y=40, w=9, h=9, origin="human:a@example.org"
+    )
+    with pytest.raises(SchemaError, match="L08") as caught:
+        release(dataset_of([*records(), person]), tmp_path / "r")
+    assert "example.org" not in str(caught.value)
+    # Where no rule for tables looks, the texts that are written are looked through.
+    place = Image(id="toy/z", source="toy", file_name="z.png", width=9, height=9, place="a@example.org")
+    with pytest.raises(SchemaError, match="L08") as caught:
+        release(dataset_of([*records(), place]), tmp_path / "r")
+    assert "r/export/annotations.json" in str(caught.value) and "partial" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    # The contact that a licence names belongs there.
+    sources = {"toy": SourceRecord(title="Toy set", licence="CC BY 4.0", citation="Doe <doe@example.org>")}
+    release(dataset_of(records(), sources=sources), tmp_path / "r")
+    report = verify(tmp_path / "r")
+    assert report.verdict == "no errors"
+    assert {(one.code, one.severity) for one in report.findings} == {("L08", "info")}
+
+
 def test_the_command(curate: Callable[..., Any], tmp_path: Path) -> None:
     store.write(dataset_of(records()), tmp_path / "toy")
     done = curate("release", "toy", "-o", "r", "--version", "1.0", "--format", "coco", code=0)
@@ -216,3 +387,23 @@ def test_the_command(curate: Callable[..., Any], tmp_path: Path) -> None:
     done = curate("release", "toy", "-o", "r2", "--previous", "mine", code=1)
     assert "mine" in done.stderr
     assert not (tmp_path / "r2").exists()
+
+
+def test_the_same_bytes_in_another_folder_zone_language_and_hash_seed(
+    curate: Callable[..., Any], tmp_path: Path, pictured: list[Record]
+) -> None:
+    """V04: a release that is made again is the same to the byte."""
+    rows = [msgspec.structs.replace(r, licence=None) if isinstance(r, Image) else r for r in pictured]
+    store.write(dataset_of(rows), tmp_path / "toy")
+    places = {"one": {"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "1"}}
+    places["two/deeper"] = {"TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "77"}
+    arguments = ["--root", f"toy={tmp_path / 'raw'}", "--with-images", "--format", "coco", "--format", "lists"]
+    for name, more in places.items():
+        (tmp_path / name).mkdir(parents=True)
+        options = {"cwd": tmp_path / name, "env": {**os.environ, **more}}
+        curate("release", tmp_path / "toy", "-o", "r", *arguments, code=0, **options)
+    one, two = (tmp_path / name for name in places)
+    assert names(one) == names(two)
+    assert len(names(one)) > 20
+    for name in names(one):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.build.groups import Group
 from curate.build.members import has_role
-from curate.dataset import Dataset, flags, plain, positions
+from curate.dataset import Dataset, distinct, flags, plain, positions
 from curate.errors import UsageError
 from curate.model import RelevanceRule
 
@@ -123,8 +123,8 @@ def pick(candidates: Candidates, group: Ints, searched: Bools, queries_per: int)
     """
     total = len(candidates.names)
     # What a group takes with it when it leaves: for each target, the gallery images that show it.
-    seen = np.unique(candidates.seen_image * total + candidates.seen_target)
-    seen = seen[searched[seen // total]]
+    seen = candidates.seen_image * total + candidates.seen_target
+    seen = distinct(seen[searched[candidates.seen_image]])
     share, shown = np.unique(group[seen // total] * total + seen % total, return_counts=True)
     first_share = np.searchsorted(share // total, np.arange(group.max(initial=-1) + 2)).tolist()
     share_target, share_images = (share % total).tolist(), shown.tolist()

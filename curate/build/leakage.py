@@ -5,19 +5,22 @@ a dataset without such roles, its splits. Images of two sides are linked by one 
 
 * ``copy``: equal content (SHA-256); images without hash are counted as unproved;
 * ``near``: near-duplicate pictures (``curate.build.near``), for which the image files are read;
+* ``embedding``: vectors that are nearly the same (``curate.build.embeddings``), where somebody has made some;
 * ``sequence``, ``place``: a shared group; images of unknown group are counted as unproved;
 * ``instance``: one object of truth; between splits only, since a query is there to find its instance;
 * ``time``: distractors that may be younger than what is searched for. A distractor must have been taken before the
   date, an instance have appeared on it or after. A date that is absent, or only as exact as the limit, proves nothing.
 
 A fix takes linked images from the searched side (they lose their roles, and queries that nothing answers then go), or,
-between splits, drops or moves all to the split that has most of them. Links are followed from image to image.
+between splits, drops or moves all to the split that has most of them. Links are followed from image to image. A query
+whose every positive is linked with its own image is named: it finds nothing but itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +30,7 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.build.groups import groups_of
 from curate.build.members import has_role
+from curate.build.selfish import selfish_queries
 from curate.build.upkeep import without_queries
 from curate.dataset import Dataset, flags, plain, positions, whole
 from curate.errors import SchemaError, UsageError
@@ -34,18 +38,20 @@ from curate.model import Command, Finding, Step, finding
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-Kind = Literal["copy", "near", "sequence", "place", "instance", "time"]
+Kind = Literal["copy", "near", "embedding", "sequence", "place", "instance", "time"]
 Fix = Literal["drop", "move"]
 
 VERB = "build leakage"
-KINDS: tuple[Kind, ...] = ("copy", "near", "sequence", "place", "instance", "time")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _SHARED = {
     "copy": "their content",
     "near": "their looks",
+    "embedding": "their embedding",
     "sequence": "a sequence",
     "place": "a place",
     "instance": "an instance",
 }
+_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])(T[0-9:.+Z-]+)?)?)?")  # ISO 8601, also in part
 _USUAL: tuple[Kind, ...] = ("copy", "sequence")
 
 
@@ -57,6 +63,8 @@ def build_without_leaks(
     fix: Fix | None = None,
     before: str | None = None,
     near: Ints | None = None,
+    embedding: Ints | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Look for leaks, and report, forbid or fix them; ``info.command.steps`` has the counts of each kind.
 
@@ -67,27 +75,38 @@ def build_without_leaks(
         before: ISO 8601 date for ``time``; the first ``exists_since`` of the instances where it is not given.
         near: per image the number of its near-duplicates' cluster (``curate.build.near.clusters``), -1 if unread;
             needed for ``near``.
+        embedding: the same by vectors (``curate.build.embeddings.clusters``), needed for ``embedding``.
+        made_by: options that made these clusters, for the lineage.
 
     Raises:
-        UsageError: an unknown kind, ``move`` between query and gallery, ``near`` without clusters, no sides.
+        UsageError: an unknown kind, ``move`` between query and gallery, ``near`` or ``embedding`` without clusters, no
+            sides.
         SchemaError: what is forbidden is found; one line for each kind.
     """
     for kind in (*look, *forbid):
         if kind not in KINDS:
             raise UsageError(f"leak {kind!r}", "is unknown", f"expected one of {', '.join(KINDS)}")
     wanted = [kind for kind in KINDS if kind in (*look, *forbid)] or list(_USUAL)
-    if "near" in wanted and near is None:
-        raise UsageError("leak 'near'", "needs the pictures", "expected clusters of near-duplicates")
+    given: dict[Kind, Ints | None] = {"near": near, "embedding": embedding}
+    for kind, needed in (("near", "the pictures"), ("embedding", "vectors")):
+        if kind in wanted and given[kind] is None:
+            raise UsageError(f"leak {kind!r}", f"needs {needed}", "expected clusters of near-duplicates")
+    if before is not None and "time" not in wanted:
+        raise UsageError("--before", "is given, and nobody looks at dates", "expected --look time or --forbid time")
+    if before is not None and not _DATE.fullmatch(before):
+        raise UsageError(f"--before {before!r}", "is no date", "expected for example 2014, 2014-05 or 2014-05-31")
     sides = _sides(dataset)
     if fix == "move" and not sides.splits:
         raise UsageError("fix 'move'", "stands between queries and gallery", hint="use drop")
-    links = {kind: _links(dataset, kind, sides, near) for kind in wanted if kind != "time"}
+    links = {kind: _links(dataset, kind, sides, given.get(kind)) for kind in wanted if kind != "time"}
     leaks: dict[Kind, Bools] = {kind: _leaking(sides, code) for kind, code in links.items()}
     steps = [Step(what="input", counts={name: dataset.table(name).num_rows for name in ("images", "annotations")})]
     findings: list[Finding] = []
     for kind, code in links.items():
         steps.append(_step(kind, sides, code, leaks[kind]))
         findings += _found(dataset, kind, sides, code, leaks[kind], fix)
+    if not sides.splits:
+        findings += selfish_queries(dataset, links, _SHARED)
     young = np.zeros(dataset.table("images").num_rows, bool)
     too_old = 0
     if "time" in wanted:
@@ -102,7 +121,7 @@ def build_without_leaks(
         made, step, more = _fixed(dataset, sides, list(links.values()), leaks, young, fix)
         steps.append(step)
         findings += more
-    options = {"look": wanted, "forbid": sorted(set(forbid)), "fix": fix, "before": before}
+    options = {"look": wanted, "forbid": sorted(set(forbid)), "fix": fix, "before": before, **(made_by or {})}
     command = Command(verb=VERB, options={k: v for k, v in options.items() if v}, steps=tuple(steps))
     return made.replace(info=dataset.child(dataset.info.name, command=command), problems=findings)
 
@@ -137,10 +156,20 @@ def _sides(dataset: Dataset) -> _Sides:
     return _Sides(names.to_pylist(), positions(split, names), True)
 
 
-def _links(dataset: Dataset, kind: Kind, sides: _Sides, near: Ints | None) -> Ints:
+def shown(dataset: Dataset) -> Bools | None:
+    """The images that are shown and not searched; None in a dataset of splits, where any side may leak to any.
+
+    Raises:
+        UsageError: the dataset has no sides.
+    """
+    sides = _sides(dataset)
+    return None if sides.splits else sides.code == 0
+
+
+def _links(dataset: Dataset, kind: Kind, sides: _Sides, clusters: Ints | None) -> Ints:
     """For each image the number of what links it to others of its kind, -1 where that is not known."""
-    if kind == "near" and near is not None:
-        return near
+    if clusters is not None:
+        return clusters
     if kind == "copy":
         hashes = plain(dataset.table("images")["sha256"])
         return positions(hashes, pc.unique(hashes).drop_null())

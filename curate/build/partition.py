@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from curate.build.groups import Group, Groups, groups_of
 from curate.build.sampling import seeded_order
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.dataset import Dataset, distinct, flags, plain, positions, whole
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Step, finding
 
@@ -84,6 +84,8 @@ def build_partition(
 
 def _check_shares(shares: Mapping[str, float]) -> None:
     for name, share in shares.items():
+        if not name:
+            raise UsageError(f"share {share:g}", "names no split", "expected for example train=0.8")
         if not 0 < share <= 1:
             raise UsageError(f"share {name}={share:g}", "is no share", "expected a number above 0, at most 1")
     if abs(sum(shares.values()) - 1) > 1e-9:
@@ -144,12 +146,12 @@ def _units(dataset: Dataset, groups: Groups, allowed: Bools, seed: str, splits: 
     code, image = positions(category, names), positions(annotations["image_id"], ids)
     rows = flags(pc.equal(plain(annotations["status"]), "truth")) & (code >= 0) & (image >= 0)
     total = max(len(names), 1)
-    shown = np.unique(image[rows] * total + code[rows])  # once for each image and class
+    shown = distinct(image[rows] * total + code[rows])  # once for each image and class
     pairs, counts = np.unique(of_image[shown // total] * total + shown % total, return_counts=True)
     start = np.searchsorted(pairs // total, np.arange(len(first) + 1))
     sizes = np.bincount(of_image, minlength=len(first))
     present = names.filter(pa.array(np.isin(np.arange(len(names)), pairs % total))).to_pylist()
-    classes = np.searchsorted(np.unique(pairs % total), pairs % total)
+    classes = np.searchsorted(distinct(pairs % total), pairs % total)
     return _Units(present, of_image, sizes, may, start, classes, counts)
 
 

@@ -54,13 +54,49 @@ def apply_preset(dataset: Dataset, name: str) -> tuple[Dataset, list[Step], list
     """
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}", "is unknown", f"expected one of {', '.join(PRESETS)}")
-    preset, steps = PRESETS[name], []
-    images, annotations = dataset.table("images"), dataset.table("annotations")
-    of_source = flags(pc.equal(plain(images["source"]), preset.source))
+    preset = PRESETS[name]
+    of_source = flags(pc.equal(plain(dataset.table("images")["source"]), preset.source))
     if not of_source.any():
         raise UsageError(f"preset {name}", f"no image is of source {preset.source}", hint="import that source first")
+    shown = _largest_boxes(dataset, of_source)
+    bound = read_bound(preset.size)
+    small = bound.holds(shown.share)
+    steps = [
+        Step(what=f"images of source {preset.source}", counts={"images": int(of_source.sum())}),
+        Step(what="images of one annotated instance", counts={"images": len(shown.row)}),
+        Step(
+            what=f"size {bound.text} of the largest box",
+            counts={"smaller objects": int(small.sum()), "larger objects": int((~small).sum())},
+        ),
+    ]
+    both = np.intersect1d(shown.instance[small], shown.instance[~small])
+    stays = np.isin(shown.instance, both)
+    if not stays.any():
+        raise SchemaError(
+            f"preset {name}",
+            "nothing is left",
+            f"expected instances with images both of size {preset.size} and larger",
+        )
+    gallery, queries = stays & small, stays & ~small
+    mean = round(float(shown.share[gallery].mean()) * 10_000)
+    counts = _beside_published(preset, len(both), int(queries.sum()), int(gallery.sum()), mean)
+    steps.append(Step(what=f"{name}: instances with query and gallery", counts=counts))
+    made = _with_roles(dataset, np.sort(shown.row[queries]), np.sort(shown.image[queries]), shown.image[gallery])
+    return made, steps, _compared(name, preset, int(queries.sum()), int(gallery.sum()))
 
-    # One row for each image of one instance: its largest box, by id where several are.
+
+class _Shown(NamedTuple):
+    """Images of one instance and the largest box in each, as parallel arrays in the order of the images."""
+
+    row: Ints  # of the table annotations
+    image: Ints
+    instance: Ints
+    share: NDArray[np.float64]  # of the image
+
+
+def _largest_boxes(dataset: Dataset, of_source: Bools) -> _Shown:
+    """The images whose truth is of one instance, each with its largest box, by id where several are."""
+    images, annotations = dataset.table("images"), dataset.table("annotations")
     image = positions(annotations["image_id"], images["id"])
     instance = positions(annotations["instance"], pc.unique(annotations["instance"]).drop_null())
     share = shares(annotations, images, image)
@@ -73,49 +109,35 @@ def apply_preset(dataset: Dataset, name: str) -> tuple[Dataset, list[Step], list
     rows = np.flatnonzero(counts & ~np.isnan(share) & (of_source & (lowest == highest))[image])
     rows = rows[np.lexsort((rows, -share[rows], image[rows]))]
     rows = rows[np.diff(image[rows], prepend=-1) != 0]
-    small = read_bound(preset.size).holds(share[rows])
-    steps.append(Step(what=f"images of source {preset.source}", counts={"images": int(of_source.sum())}))
-    steps.append(Step(what="images of one annotated instance", counts={"images": len(rows)}))
-    steps.append(
-        Step(
-            what=f"size {read_bound(preset.size).text} of the largest box",
-            counts={"smaller objects": int(small.sum()), "larger objects": int((~small).sum())},
-        )
-    )
-    both = np.intersect1d(instance[rows[small]], instance[rows[~small]])
-    stays = np.isin(instance[rows], both)
-    rows, small = rows[stays], small[stays]
-    if not len(rows):
-        raise SchemaError(
-            f"preset {name}",
-            "nothing is left",
-            f"expected instances with images both of size {preset.size} and larger",
-        )
-    gallery, queries = np.sort(image[rows[small]]), rows[~small]
-    counted = {
-        "instances": len(both),
-        "queries": len(queries),
+    return _Shown(rows, image[rows], instance[rows], share[rows])
+
+
+def _beside_published(preset: Preset, instances: int, queries: int, gallery: int, mean: int) -> dict[str, int]:
+    return {
+        "instances": instances,
+        "queries": queries,
         "published queries": preset.queries,
-        "gallery images": len(gallery),
+        "gallery images": gallery,
         "published gallery images": preset.gallery,
-        "mean size in the gallery, in 0.01 %": round(float(share[rows[small]].mean()) * 10_000),
+        "mean size in the gallery, in 0.01 %": mean,
     }
-    steps.append(Step(what=f"{name}: instances with query and gallery", counts=counted))
-    made = _with_roles(dataset, np.sort(queries), image, gallery)
-    findings = []
-    if (len(queries), len(gallery)) != (preset.queries, preset.gallery):
-        message = (
-            f"{len(queries):,} queries and {len(gallery):,} gallery images by the rule that is written out;"
-            f" published are {preset.queries:,} and {preset.gallery:,}, by a rule that is not"
-        )
-        findings.append(finding("N04", f"preset {name}", message))
-    return made, steps, findings
 
 
-def _with_roles(dataset: Dataset, queries: Ints, image: Ints, gallery: Ints) -> Dataset:
+def _compared(name: str, preset: Preset, queries: int, gallery: int) -> list[Finding]:
+    """What to know of counts that are not the published ones."""
+    if (queries, gallery) == (preset.queries, preset.gallery):
+        return []
+    message = (
+        f"{queries:,} queries and {gallery:,} gallery images by the rule that is written out;"
+        f" published are {preset.queries:,} and {preset.gallery:,}, by a rule that is not"
+    )
+    return [finding("N04", f"preset {name}", message)]
+
+
+def _with_roles(dataset: Dataset, queries: Ints, query_images: Ints, gallery: Ints) -> Dataset:
     """Only the images of ``queries`` (rows of annotations) and ``gallery``, with these roles."""
     ids, annotations = whole(dataset.table("images")["id"]), dataset.table("annotations").take(pa.array(queries))
-    query_ids = ids.take(pa.array(np.sort(image[queries])))
+    query_ids = ids.take(pa.array(query_images))
     gallery_ids = ids.take(pa.array(gallery))
     bare = {table: dataset.table(table).slice(0, 0) for table in ("queries", "support", "judgements", "members")}
     subset = dataset.replace(**bare).select_images(pa.concat_arrays([query_ids, gallery_ids]))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.build.bounds import Bound
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.dataset import Dataset, distinct, flags, plain, positions, whole
 from curate.errors import UsageError
 
 Bools = NDArray[np.bool_]
@@ -35,12 +35,8 @@ _SIZE = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)%")
 
 def seeded_order(ids: pa.Array | pa.ChunkedArray, seed: str) -> Ints:
     """The rows of ``ids`` in the order that ``seed`` gives them."""
-    begin = hashlib.sha256(seed.encode() + b"\0")
-    digests = []
-    for name in whole(ids).to_pylist():
-        digest = begin.copy()
-        digest.update(name.encode())
-        digests.append(digest.digest())
+    begin, sha256 = seed.encode() + b"\0", hashlib.sha256
+    digests = [sha256(begin + name).digest() for name in whole(ids).cast(pa.binary()).to_pylist()]
     # Each digest as four numbers, the first of which decide: equal ones do not occur.
     numbers = np.frombuffer(b"".join(digests), ">u8")[::4].astype(np.uint64)
     order: Ints = np.argsort(numbers, kind="stable")
@@ -78,7 +74,7 @@ def sample_of_classes(dataset: Dataset, number: int, seed: str) -> Bools:
     category = plain(annotations["category"])
     code, image = positions(category, pc.unique(category)), positions(annotations["image_id"], ids)
     rows = flags(pc.and_(pc.equal(plain(annotations["status"]), "truth"), pc.is_valid(category))) & (image >= 0)
-    pairs = np.unique(code[rows] * len(ids) + rank[image[rows]])
+    pairs = distinct(code[rows] * len(ids) + rank[image[rows]])
     classes = pairs // max(len(ids), 1)
     place = np.arange(len(pairs)) - np.searchsorted(classes, classes)
     kept = np.zeros(len(ids), bool)

@@ -12,8 +12,8 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.build.candidates import Candidates, Kind, Picked, Rule, Target, Wanted, candidates_of, pick
 from curate.build.groups import Group, Groups, groups_of
-from curate.build.members import has_role, roles_of, searchable
+from curate.build.members import roles_of, searchable
+from curate.build.unjudged import Unjudged, settle_unjudged, tell_unjudged
 from curate.build.upkeep import without_queries
-from curate.dataset import Dataset, plain, positions
+from curate.dataset import Dataset, distinct, plain, positions
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Step, finding
 
@@ -34,7 +35,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 VERB = "build split query-gallery"
-Unjudged = Literal["report", "drop"]
 
 
 def build_split(
@@ -70,8 +70,9 @@ def build_split(
             that of the dataset's relevance rule.
         group: what must not stand on both sides.
         given: ids of annotations: these become queries, all that leave every query a positive, and no others.
-        unjudged: gallery images of which for some query nobody knows whether they answer it are counted (``report``),
-            or leave the gallery (``drop``), with the queries that then have no positive. Distractors stay.
+        unjudged: gallery images of which for some query nobody knows whether they answer it are counted for each query
+            (``report``), passed over for that query (``ignore``), or leave the gallery for all (``drop``), with the
+            queries that then have no positive (``curate.build.unjudged``). Distractors stay.
         keep_members: keep the queries and members that are there.
 
     Raises:
@@ -79,39 +80,40 @@ def build_split(
             do not go together; an unknown annotation is given.
         SchemaError: no target has a candidate with another image left to be found.
     """
-    chosen: dict[str, Any] = {
-        "target": target,
-        "queries-per": queries_per,
-        "rule": rule,
-        "kind": kind,
-        "min-area": min_area,
-    }
-    chosen["queries"] = tuple(sorted(set(given))) or None
-    asked = [name for name, value in chosen.items() if value is not None]
+    given = tuple(sorted(set(given)))
+    options = {"target": target, "queries-per": queries_per, "rule": rule, "kind": kind, "min-area": min_area}
+    chosen = {name: value for name, value in {**options, "queries": given or None}.items() if value is not None}
     has_queries = dataset.table("queries").num_rows > 0
-    if keep_members and asked:
-        raise UsageError("--keep-members", f"given together with --{asked[0]}", hint="leave one of them out")
-    if keep_members and not has_queries:
-        raise UsageError("--keep-members", "the dataset has no queries", hint="leave it out to choose some")
-    if has_queries and not asked:
+    _check_options(chosen, keep_members, has_queries)
+    if has_queries and not chosen:
         return _keep(dataset, group, unjudged)
-    if queries_per is not None and queries_per < 1:
-        raise UsageError("--queries-per", f"is {queries_per}", "expected at least 1")
-    for name in ("queries-per", "rule", "queries"):
-        if kind == "text" and chosen[name] is not None:
-            raise UsageError("--kind text", f"given together with --{name}", "expected one text for each target")
-    if given and queries_per is not None:
-        raise UsageError("--queries", "given together with --queries-per", hint="leave one of them out")
     wanted = Wanted(
         target=target or _usual_target(dataset),
-        queries_per=queries_per or max(1, len(set(given))),
+        queries_per=queries_per or max(1, len(given)),
         rule=rule or "largest",
         kind=kind or "box",
         min_area=dataset.info.relevance.min_area if min_area is None else min_area,
         group=group,
-        given=tuple(sorted(set(given))),
+        given=given,
     )
     return _choose(dataset, wanted, unjudged)
+
+
+def _check_options(chosen: Mapping[str, Any], keep_members: bool, has_queries: bool) -> None:
+    """Options that go together, by their names on the command line."""
+    if keep_members and chosen:
+        raise UsageError("--keep-members", f"given together with --{next(iter(chosen))}", hint="leave one of them out")
+    if keep_members and not has_queries:
+        raise UsageError("--keep-members", "the dataset has no queries", hint="leave it out to choose some")
+    if chosen.get("queries-per", 1) < 1:
+        raise UsageError("--queries-per", f"is {chosen['queries-per']}", "expected at least 1")
+    if not 0 <= chosen.get("min-area", 0) < np.inf:
+        raise UsageError("--min-area", f"is {chosen['min-area']}", "expected an area in px²")
+    for name in ("queries-per", "rule", "queries"):
+        if chosen.get("kind") == "text" and name in chosen:
+            raise UsageError("--kind text", f"given together with --{name}", "expected one text for each target")
+    if "queries" in chosen and "queries-per" in chosen:
+        raise UsageError("--queries", "given together with --queries-per", hint="leave one of them out")
 
 
 def _usual_target(dataset: Dataset) -> Target:
@@ -132,12 +134,7 @@ def _choose(dataset: Dataset, wanted: Wanted, unjudged: Unjudged) -> Dataset:
     else:
         picked = pick(candidates, groups.code, searched, wanted.queries_per)
     if not picked.number.any():
-        raise SchemaError(
-            f"dataset {dataset.info.name!r}",
-            f"no query can be chosen among {len(candidates.names)} targets ({wanted.target})",
-            "expected targets that are to be seen in several images, not all of one sequence or place",
-            "try another --target, --kind or --group, or a smaller --min-area",
-        )
+        raise _none_to_choose(dataset, candidates, wanted)
     names = [name for name, number in zip(candidates.names, picked.number, strict=True) if number]
     queries = _texts(dataset, names, wanted) if wanted.kind == "text" else _query_table(dataset, picked.rows, wanted)
     query_images = positions(queries["image_id"], dataset.table("images")["id"])
@@ -150,31 +147,54 @@ def _choose(dataset: Dataset, wanted: Wanted, unjudged: Unjudged) -> Dataset:
         judgements=dataset.table("judgements").slice(0, 0),
         **roles_of(dataset, query_images, gallery),
     )
-    without = [name for name, number in zip(candidates.names, picked.number, strict=True) if not number]
     if wanted.given:
         used = set(queries["annotation_id"].to_pylist())
         findings = [_not_taken(name) for name in wanted.given if name not in used]
     else:
-        findings = [_no_query(wanted.target, name) for name in without]
+        findings = _without_query(candidates, picked, groups, searched, wanted)
+    step = _chosen_step(candidates, picked, queries.num_rows, wanted, len(findings))
+    return _finished(dataset, split, _options(wanted), [step], groups, findings, unjudged)
+
+
+def _none_to_choose(dataset: Dataset, candidates: Candidates, wanted: Wanted) -> SchemaError:
+    masks = wanted.kind == "mask" or wanted.rule == "cleanest"
+    if candidates.names and masks and not len(candidates.row):
+        found, expected = "none of them has a mask", "expected annotations of truth with masks"
+        hint = "make masks first (prelabel and review), or leave --kind mask and --rule cleanest out"
+    else:
+        found = f"{len(candidates.row):,} candidates"
+        expected = "expected targets that are to be seen in several images, not all of one sequence or place"
+        hint = "try another --target, --kind or --group, or a smaller --min-area"
+    among = f"{len(candidates.names)} targets ({wanted.target})"
+    return SchemaError(
+        f"dataset {dataset.info.name!r}", f"no query can be chosen among {among}: {found}", expected, hint
+    )
+
+
+def _chosen_step(candidates: Candidates, picked: Picked, queries: int, wanted: Wanted, told: int) -> Step:
+    """How many were chosen of how many."""
     counts = {
         "targets": len(candidates.names),
         "candidates": len(candidates.row),
-        "queries": queries.num_rows,
-        "targets without query": len(without),
+        "queries": queries,
+        "targets without query": int((picked.number == 0).sum()),
     }
     if wanted.given:
-        counts["given and not taken"] = len(findings)
+        counts["given and not taken"] = told
     elif wanted.queries_per > 1:
         fewer = (picked.number > 0) & (picked.number < wanted.queries_per)
         counts[f"targets with fewer than {wanted.queries_per}"] = int(fewer.sum())
     which = "given" if wanted.given else "text" if wanted.kind == "text" else f"{wanted.rule} {wanted.kind}"
-    steps = [Step(what=f"queries: {which} of each {wanted.target}", counts=counts)]
-    options = {name.replace("_", "-"): value for name, value in wanted._asdict().items()}
-    del options["given"]
+    return Step(what=f"queries: {which} of each {wanted.target}", counts=counts)
+
+
+def _options(wanted: Wanted) -> dict[str, Any]:
+    """What was asked for, as the lineage has it."""
+    options = {name.replace("_", "-"): value for name, value in wanted._asdict().items() if name != "given"}
     if wanted.given:
         del options["queries-per"]
         options["queries"] = list(wanted.given)
-    return _finished(dataset, split, options, steps, groups, findings, unjudged)
+    return options
 
 
 def _findable(candidates: Candidates, groups: Groups, searched: Bools) -> Picked:
@@ -214,14 +234,35 @@ def _not_taken(name: str) -> Finding:
     )
 
 
-def _no_query(target: str, name: str) -> Finding:
-    return finding(
-        "Q02",
-        f"{target} {name}",
-        "got no query: no candidate leaves a positive in the gallery for it and for every other query",
-        item=name,
-        severity="warning",
-    )
+def _without_query(
+    candidates: Candidates, picked: Picked, groups: Groups, searched: Bools, wanted: Wanted
+) -> list[Finding]:
+    """A finding for each target that got no query, with the reason."""
+    total = len(candidates.names)
+    rows = searched[candidates.seen_image] & (picked.number == 0)[candidates.seen_target]
+    seen = distinct(candidates.seen_target[rows] * len(searched) + candidates.seen_image[rows])
+    target, image = np.divmod(seen, max(len(searched), 1))
+    images = np.bincount(target, minlength=total)
+    codes = int(groups.code.max(initial=0)) + 1
+    scenes = np.bincount(distinct(target * codes + groups.code[image]) // codes, minlength=total)
+    tried = np.bincount(candidates.target, minlength=total)
+    found = []
+    for at in np.flatnonzero(picked.number == 0).tolist():
+        if not images[at]:
+            why = "no image that is searched shows it"
+        elif not tried[at]:
+            masks = "has a mask and " if wanted.kind == "mask" or wanted.rule == "cleanest" else ""
+            why = f"none of its annotations {masks}may be a query"
+        elif images[at] == 1:
+            why = "only 1 image shows it, and nothing would be left to find"
+        elif scenes[at] == 1:
+            why = f"its {images[at]:,} images are all of one {wanted.group}, and nothing would be left to find"
+        else:
+            why = "every candidate would take the last positive from it or from another query"
+        name = candidates.names[at]
+        text = f"got no query: {why}"
+        found.append(finding("Q02", f"{wanted.target} {name}", text, item=name, severity="warning"))
+    return found
 
 
 def _query_table(dataset: Dataset, rows: Ints, wanted: Wanted) -> pa.Table:
@@ -244,7 +285,7 @@ def _query_table(dataset: Dataset, rows: Ints, wanted: Wanted) -> pa.Table:
 
 def _keep(dataset: Dataset, group: Group, unjudged: Unjudged) -> Dataset:
     queries = dataset.table("queries")
-    searched = positions(dataset.table("images")["id"], relevance.gallery(dataset)) >= 0
+    searched = relevance.searched(dataset)
     own = positions(queries["image_id"], dataset.table("images")["id"])
     roles = roles_of(dataset, own[own >= 0], searched)
     if dataset.table("members").num_rows:
@@ -282,12 +323,12 @@ def _finished(
     unjudged: Unjudged,
 ) -> Dataset:
     """The split with its lineage: what is known of leaks, and what the gallery holds for the queries."""
-    if unjudged == "drop":
-        split, step, lost = _without_unjudged(split)
-        steps, findings, options = [*steps, step], [*findings, *lost], {**options, "unjudged": "drop"}
+    split, more, told = settle_unjudged(split, unjudged)
+    steps, findings = [*steps, *more], [*findings, *told]
+    options |= {} if unjudged == "report" else {"unjudged": unjudged}
     ids = split.table("images")["id"]
     query = positions(ids, split.table("queries")["image_id"]) >= 0
-    gallery = positions(ids, relevance.gallery(split)) >= 0
+    gallery = relevance.searched(split)
     counts = {"query images": int(query.sum()), "gallery images": int(gallery.sum())}
     what = "leaks: sequences and places were not looked at"
     if groups.what != "none":
@@ -300,6 +341,7 @@ def _finished(
         counts |= {f"gallery images of a query's {groups.what}": shared}
         counts |= {f"{side} images of unknown {groups.what}": number for side, number in unknown.items()}
     answers = relevance.overview(split)
+    findings = [*findings, *(tell_unjudged(answers) if unjudged == "report" else ())]
     pairs = {name: int(pc.sum(answers[name], min_count=0).as_py()) for name in answers.column_names[1:]}
     steps = [
         Step(what="input", counts={name: dataset.table(name).num_rows for name in ("images", "annotations")}),
@@ -310,33 +352,3 @@ def _finished(
     command = Command(verb=VERB, options=options, steps=tuple(steps))
     info = dataset.child(dataset.info.name, command=command, relevance=split.info.relevance)
     return split.replace(info=info, problems=findings)
-
-
-def _without_unjudged(split: Dataset) -> tuple[Dataset, Step, list[Finding]]:
-    """Take gallery images that are unjudged for any query out, and then queries that nothing answers any more."""
-    ids = split.table("images")["id"]
-    distractor = has_role(split, "distractor")
-    gallery = positions(ids, relevance.gallery(split)) >= 0
-    doubtful = np.zeros(len(ids), bool)
-    for _, unknown in relevance.unjudged(split):
-        doubtful[positions(unknown, ids)] = True
-    gallery &= distractor | ~doubtful
-    own = positions(split.table("queries")["image_id"], ids)
-    split = split.replace(**roles_of(split, own[own >= 0], gallery))
-    answered = relevance.overview(split)
-    lost = answered.filter(pc.equal(answered["positive"], 0))["query_id"]
-    if not gallery.any() or len(lost) == answered.num_rows:
-        raise SchemaError(
-            f"dataset {split.info.name!r}",
-            "no query keeps a positive when unjudged images are dropped",
-            "expected coverage that calls images exhaustive for the classes that are searched for",
-            "fill coverage (a review round), or use --unjudged report",
-        )
-    split = without_queries(split, lost)
-    own = positions(split.table("queries")["image_id"], ids)
-    split = split.replace(**roles_of(split, own[own >= 0], gallery))
-    counts = {"gallery images": int(gallery.sum()), "dropped images": int((doubtful & ~distractor).sum())}
-    counts |= {"queries": split.table("queries").num_rows, "queries without positive": len(lost)}
-    message = "all gallery images that answer it are unjudged for another query; dropped"
-    findings = [finding("Q02", f"query {name}", message, item=name, severity="warning") for name in lost.to_pylist()]
-    return split, Step(what="unjudged images dropped", counts=counts), findings

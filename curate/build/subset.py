@@ -39,7 +39,7 @@ from curate.build.upkeep import drop_annotations, keep_classes, mark_partial
 from curate.build.where import Condition, parse
 from curate.dataset import Dataset, flags, plain, positions, whole
 from curate.errors import UsageError
-from curate.model import Command, Finding, Step
+from curate.model import Command, Finding, Info, Step
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -107,23 +107,38 @@ def build_subset(
     if drop_empty:
         subset = subset.select_images(_not_empty(subset))
         steps.append(Step(what="drop images without annotation", counts=_counts(subset)))
-    if sample is not None:
-        subset = _select(subset, sample_of_images(subset, sample, seed))
-        steps.append(Step(what=f"sample {sample} by seed {seed}", counts=_counts(subset)))
-    if sample_per_class is not None:
-        subset = _select(subset, sample_of_classes(subset, sample_per_class, seed))
-        steps.append(Step(what=f"{sample_per_class} images per class by seed {seed}", counts=_counts(subset)))
+    subset, more = _sampled(subset, sample, sample_per_class, seed)
+    steps += more
     findings: list[Finding] = []
     if preset:
         subset, more, findings = apply_preset(subset, preset)
         steps += more
     command = Command(verb=VERB, options=filters.options, steps=tuple(steps))
     info = dataset.child(dataset.info.name, command=command, relevance=subset.info.relevance)
-    if sources:
-        of_sources = {name: record for name, record in info.sources.items() if name in filters.sources}
-        roots = {name: root for name, root in info.roots.items() if name in filters.sources}
-        info = msgspec.structs.replace(info, sources=of_sources, roots=roots)
-    return subset.replace(info=info, problems=findings)
+    return subset.replace(info=_of_sources(info, filters.sources), problems=findings)
+
+
+def _sampled(
+    subset: Dataset, sample: str | None, sample_per_class: int | None, seed: str
+) -> tuple[Dataset, list[Step]]:
+    """The samples that are asked for, one of the other."""
+    steps = []
+    if sample is not None:
+        subset = _select(subset, sample_of_images(subset, sample, seed))
+        steps.append(Step(what=f"sample {sample} by seed {seed}", counts=_counts(subset)))
+    if sample_per_class is not None:
+        subset = _select(subset, sample_of_classes(subset, sample_per_class, seed))
+        steps.append(Step(what=f"{sample_per_class} images per class by seed {seed}", counts=_counts(subset)))
+    return subset, steps
+
+
+def _of_sources(info: Info, kept: list[str]) -> Info:
+    """What is known of the sources that are kept; of all, where none was asked for."""
+    if not kept:
+        return info
+    of_sources = {name: record for name, record in info.sources.items() if name in kept}
+    roots = {name: root for name, root in info.roots.items() if name in kept}
+    return msgspec.structs.replace(info, sources=of_sources, roots=roots)
 
 
 class _Filters(NamedTuple):
@@ -261,7 +276,8 @@ def _check_known(
             close = get_close_matches(name, known, n=1)
             some = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
             hint = f"did you mean {close[0]}?" if close else ""
-            raise UsageError(f"{what} {name!r}", found, f"expected one of {some}", hint)
+            expected = f"expected one of {some}" if known else f"the dataset has no {what} at all"
+            raise UsageError(f"{what} {name!r}", found, expected, hint)
 
 
 def _not_empty(dataset: Dataset) -> pa.Array:

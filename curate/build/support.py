@@ -73,6 +73,8 @@ def build_support(
         target = dataset.info.relevance.target
     target = target or ("instance" if instances.null_count < len(instances) else "category")
     least = dataset.info.relevance.min_area if min_area is None else min_area
+    if not 0 <= least < np.inf:
+        raise UsageError("--min-area", f"is {least}", "expected an area in px²")
     rule = msgspec.structs.replace(dataset.info.relevance, target=target)
     bare = _without_support(dataset.replace(info=msgspec.structs.replace(dataset.info, relevance=rule)))
     wanted = Wanted(target, number, "first", "box", least, group)
@@ -211,7 +213,7 @@ def _turns(source: Ints, third: Ints, number: int) -> Ints:
         heads[key] += 1
         if heads[key] == len(waiting[key]):
             del heads[key]
-    rest = np.setdiff1d(np.arange(len(source)), taken)
+    rest = np.delete(np.arange(len(source)), taken)
     return np.concatenate([np.array(taken, np.int64), rest])
 
 

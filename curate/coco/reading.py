@@ -75,7 +75,7 @@ def _read(file: Path, *, root: Path | None, skip_bad: bool, checksums: bool, sou
     categories, names, category_extras = _categories(door, _rows(file, parts.pop("categories", None), "categories"))
     image_rows = _rows(file, parts.pop("images"), "images")
     annotation_rows = _rows(file, parts.pop("annotations", None), "annotations")
-    foreign = {key: msgspec.json.decode(value) for key, value in parts.items()}
+    foreign = {key: _foreign(file, key, value) for key, value in parts.items()}
     images, index = _images(door, image_rows, _licences(foreign), root, checksums)
     del image_rows
     annotations = _annotations(door, annotation_rows, images, index, names)
@@ -127,11 +127,20 @@ def _header(file: Path, raw: msgspec.Raw | None) -> Header | None:
         header = msgspec.json.decode(raw, type=Header)
     except msgspec.ValidationError:
         return None  # another tool's key of that name
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file}, curate", f"is not UTF-8 text ({error.reason})", "expected JSON in UTF-8") from error
     if header.schema_version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise SourceError(
             file, f"schema version {header.schema_version}", f"this curate reads {SCHEMA_VERSION}", "upgrade curate"
         )
     return header
+
+
+def _foreign(file: Path, key: str, raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file}, {key}", f"is not UTF-8 text ({error.reason})", "expected JSON in UTF-8") from error
 
 
 def _rows(file: Path, raw: msgspec.Raw | None, name: str) -> list[msgspec.Raw]:

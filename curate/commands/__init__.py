@@ -33,6 +33,7 @@ VERBS = {
     "prelabel": "Masks for boxes, in bulk, as proposals for review.",
     "review": "Rounds of annotation and inspection in Label Studio.",
     "evaluate": "Score ranked lists by a benchmark's own metric.",
+    "run": "A whole benchmark from one file: a recipe of commands.",
     "show": "Contact sheets: pictures with their boxes and masks.",
     "demo": "The tour: raw downloads to a verified benchmark, on drawn scenes.",
 }
@@ -137,12 +138,13 @@ def main() -> NoReturn:
 # Packages that no command but a few needs, and the extra that brings each.
 _EXTRAS = {
     "cv2": "sam",
+    "faiss": "near",
+    "imagehash": "near",
     "ray": "ray",
     "scipy": "review",
     "segment_anything": "sam",
     "torch": "sam",
     "transformers": "detect",
-    "yaml": "review",
 }
 _SHOWN = 40  # lines of an error; a fault of the whole download would fill the screen thousands of times
 _HINTS = {

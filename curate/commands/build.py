@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,7 +17,7 @@ _SHOWN = 20  # findings that are listed
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what each step would leave, and write nothing.")
 
-_LEAKS = click.Choice(["copy", "near", "sequence", "place", "instance", "time"])
+_LEAKS = click.Choice(["copy", "near", "embedding", "sequence", "place", "instance", "time"])
 
 
 @click.group("build")
@@ -147,10 +147,11 @@ def split() -> None:
 )
 @click.option(
     "--unjudged",
-    type=click.Choice(["report", "drop"]),
+    type=click.Choice(["report", "ignore", "drop"]),
     default="report",
     show_default=True,
-    help="Gallery images of which for some query nobody knows whether they answer it: count them, or leave them out.",
+    help="Gallery images of which nobody knows whether they answer a query: count them for each query, pass them over"
+    " for that query, or leave them out of the gallery.",
 )
 @click.option(
     "--min-area",
@@ -324,6 +325,21 @@ def support(
 )
 @click.option("--before", metavar="DATE", help="For time: distractors must be older, instances as young or younger.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, for near.")
+@click.option(
+    "--embeddings",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For embedding: an .npz or .parquet file of id and vector.",
+)
+@click.option(
+    "--min-cosine", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="For embedding."
+)
+@click.option(
+    "--index",
+    type=click.Choice(["exact", "faiss"]),
+    default="exact",
+    show_default=True,
+    help="How splits are searched for embedding: faiss is quicker, and may miss some.",
+)
 @root_option
 @dry_run_option
 @report_options
@@ -336,6 +352,9 @@ def leakage(
     quiet: bool,
     jobs: int,
     roots: dict[str, str],
+    embeddings: Path | None,
+    min_cosine: float,
+    index: Literal["exact", "faiss"],
     **options: Any,
 ) -> None:
     """Look for what stands on both sides of the dataset DS: queries and gallery, or its splits.
@@ -344,16 +363,29 @@ def leakage(
       curate build leakage benchmark --dry-run
       curate build leakage benchmark --forbid copy --forbid near -j 4 -o checked
       curate build leakage divided --look sequence --look near --fix move -o sound
+      curate build leakage benchmark --look embedding --embeddings dino.npz --fix drop -o sound
 
-    Kinds: copy (equal SHA-256), near (near-duplicate pictures, which are read), sequence, place, instance (between
-    splits), time (distractors that may be younger than what is searched for). What a fix does is listed.
+    Kinds: copy (equal SHA-256), near (near-duplicate pictures, which are read), embedding (vectors of a file, with a
+    cosine of --min-cosine or more), sequence, place, instance (between splits), time (distractors that may be younger
+    than what is searched for). What a fix does is listed, and which queries find nothing but copies of themselves.
     """
     read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
+    from curate.build import embeddings as vectors
+    from curate.build import near
     from curate.build.leakage import build_without_leaks
-    from curate.build.near import clusters
 
-    near = clusters(read, roots=roots, jobs=jobs) if "near" in (*options["look"], *options["forbid"]) else None
-    finish(build_without_leaks(read, near=near, **options), as_json=as_json, quiet=quiet)
+    wanted = (*options["look"], *options["forbid"])
+    if ("embedding" in wanted) != (embeddings is not None):
+        found = "is missing" if embeddings is None else "is given, and nobody looks at it"
+        raise UsageError("--embeddings", found, "expected together with --look embedding or --forbid embedding")
+    linked = dict[str, Any]()
+    if embeddings is not None:
+        given = vectors.read_vectors(embeddings)
+        linked["embedding"] = vectors.clusters(read, given, min_cosine=min_cosine, index=index)
+        linked["made_by"] = {"embeddings": given.sha256, "min-cosine": min_cosine, "index": index}
+    if "near" in wanted:
+        linked["near"] = near.clusters(read, roots=roots, jobs=jobs)
+    finish(build_without_leaks(read, **linked, **options), as_json=as_json, quiet=quiet)
 
 
 @command.command("hidden")

@@ -11,14 +11,17 @@ import click
 from curate.commands.options import output_options, report_options, show_result
 
 if TYPE_CHECKING:
-    from curate.demo.tour import Done
+    from curate.demo.steps import Done
 
 
 @click.command("demo")
 @output_options("the tour")
 @click.option("--prelabel", is_flag=True, help="Also draw masks with three segmenters; needs the extra 'sam'.")
+@click.option(
+    "--review", is_flag=True, help="Also let three played people outline things in a real Label Studio; some minutes."
+)
 @report_options
-def command(output: Path, overwrite: bool, prelabel: bool, as_json: bool, quiet: bool) -> int:
+def command(output: Path, overwrite: bool, prelabel: bool, review: bool, as_json: bool, quiet: bool) -> int:
     """Draw small raw downloads and take them through every step, to a verified query/gallery benchmark.
 
     \b
@@ -27,13 +30,17 @@ def command(output: Path, overwrite: bool, prelabel: bool, as_json: bool, quiet:
     Downloads in the layouts of KITTI, Cityscapes and VoxDet are drawn, imported, merged, filtered, split into queries
     and gallery, exported and verified. OUTPUT/index.html shows what was made, and lists the commands that do the same
     by hand. It takes some seconds and needs no network. Exit code 1 if the check finds an error.
+
+    With --review a Label Studio of its own is started on loopback, the first time after installing it (0.7 GB), and
+    ended again. Three people annotate, refine and inspect there, one after another as for PROxford, and once blindly,
+    which gives figures of agreement.
     """
     from curate.demo import tour
 
     tour.ready(output, overwrite=overwrite)
     start = time.perf_counter()
     tell = (lambda done: None) if as_json or quiet else (lambda done: click.echo(_line(done)))
-    done = tour.run(output, overwrite=overwrite, with_prelabel=prelabel, tell=tell)
+    done = tour.run(output, overwrite=overwrite, with_prelabel=prelabel, with_review=review, tell=tell)
     seconds = time.perf_counter() - start
     errors = sum(step.outcome.report.errors for step in done if step.outcome.report)
     result = {

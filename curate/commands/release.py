@@ -24,11 +24,26 @@ from curate.commands.options import (
     "--format", "formats", multiple=True, metavar="NAME", help="Export to this format; may be repeated. [default: coco]"
 )
 @click.option("--version", metavar="TEXT", help="Version of the release; that of the dataset if not given.")
+@click.option("--date", metavar="YYYY-MM-DD", help="Date of publication, for the card and Croissant.")
 @click.option(
     "--previous",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Earlier release: changes.json says what changed.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The recipe that 'curate run' made the dataset by: a copy goes into the release.",
+)
+@click.option("--with-images", is_flag=True, help="Put in the images whose licence is known to allow it.")
+@click.option(
+    "--severities",
+    "severities_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file that raises or lowers what rules count as; the report says so.",
 )
 @root_option
 @jobs_option
@@ -39,7 +54,11 @@ def command(
     overwrite: bool,
     formats: tuple[str, ...],
     version: str | None,
+    date: str | None,
     previous: Path | None,
+    recipe: Path | None,
+    with_images: bool,
+    severities_file: Path | None,
     roots: dict[str, str],
     jobs: int,
     as_json: bool,
@@ -52,19 +71,25 @@ def command(
       curate release small -o small-1.1 --version 1.1 --previous small-1.0
       curate verify small-1.0
 
-    It holds a data card, tables, exports, statistics, the report of the check, licences and citations, and SHA256SUMS.
-    Pictures are named by path and hash, and are not passed on.
+    It holds a data card, tables, exports (Croissant always), plots, statistics, the report of the check, licences and
+    citations, lineage, and SHA256SUMS; contact sheets and, where asked for, images of sources whose licence is known to
+    allow it. All other pictures are named by path and hash, and are not passed on.
     """
     from curate import store
     from curate.releasing import release
+    from curate.verify import severities
 
     made = release(
         store.read(dataset),
         output,
         formats=formats or ("coco",),
         version=version,
+        date=date,
         previous=previous,
+        recipe=recipe,
+        with_images=with_images,
         roots=roots,
+        severities=severities.read(severities_file) if severities_file else None,
         jobs=workers(jobs),
         overwrite=overwrite,
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from curate.commands.options import (
+    check_new_file,
     dataset_argument,
     output_options,
     progress,
@@ -18,39 +17,10 @@ from curate.commands.options import (
     show_result,
     table,
 )
+from curate.commands.review_options import check_same, listed, material_of, server_of, server_options
 from curate.errors import UsageError
 
-if TYPE_CHECKING:
-    from curate.review.api import Api
-    from curate.review.folder import Review
-    from curate.review.tasks import Material
-
-F = TypeVar("F", bound=Callable[..., Any])
-_SHOWN = 20  # reports that are listed
 review_argument = click.argument("review", type=click.Path(path_type=Path), metavar="REVIEW")
-
-
-def server_options(function: F) -> F:
-    """Which server: the one that ``review serve`` started on a folder, or any by address and token."""
-    for option in (
-        click.option(
-            "--images",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="The server's folder of local files; known for a server of ours.",
-        ),
-        click.option("--url", metavar="URL", help="Another server; its token comes from CURATE_LABEL_STUDIO_TOKEN."),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            default=Path("label-studio"),
-            show_default=True,
-            metavar="DIR",
-            help="Folder of the server that 'review serve' started.",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 @click.group("review")
@@ -115,6 +85,19 @@ def serve(root: Path | None, data: Path, port: int | None, end: bool, as_json: b
 @click.option("--annotator", "annotators", multiple=True, metavar="NAME", help="A pseudonym; for a preset.")
 @click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only these classes; for a preset.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For random shares; for a preset.")
+@click.option(
+    "--sample", type=click.IntRange(min=0), metavar="N", help="Presumed negatives per class; for preset audit."
+)
+@click.option(
+    "--ranked", type=click.IntRange(min=0), metavar="N", help="And the N highest in --results; for preset audit."
+)
+@click.option(
+    "--results",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Ranked lists, as evaluate takes them: misses are sought among their highest presumed negatives.",
+)
 @output_options("the folder of the review")
 @report_options
 def init(
@@ -123,6 +106,9 @@ def init(
     annotators: tuple[str, ...],
     classes: tuple[str, ...],
     seed: int,
+    sample: int | None,
+    ranked: int | None,
+    results: tuple[Path, ...],
     output: Path,
     overwrite: bool,
     as_json: bool,
@@ -132,8 +118,10 @@ def init(
 
     Presets: pixel-retrieval (annotate, refine and inspect, refine and inspect, three people per pair), consensus (each
     image by everybody, blind), quick (inspect a sample of the pre-labels), audit (a random sample of presumed
-    negatives, class by class). A review is a record: it is never overwritten. The same plan over the same dataset is
-    the same review, so that a lost folder is made again and pulled; for a second, independent one change the seed.
+    negatives, class by class, and those that --results rank highest: how many positives were missed).
+
+    A review is a record: it is never overwritten. The same plan over the same dataset is the same review, so that a
+    lost folder is made again and pulled; for a second, independent one change the seed.
     """
     from curate import store
     from curate.review import folder
@@ -141,15 +129,29 @@ def init(
 
     if overwrite:
         raise UsageError("--overwrite", "a review is a record", "expected a new folder", "remove the old one yourself")
+    counts = {"sample": sample, "ranked": ranked}
+    asked = {name: count for name, count in counts.items() if count is not None}
+    if asked and plan != "audit":
+        raise UsageError("--sample, --ranked", "are for --plan audit", "expected them in the plan, or nowhere")
     if plan in plans.PRESETS:
         made = plans.preset(plan, annotators, classes=list(classes), seed=seed)
+        if asked:
+            made = plans.with_sample(made, **asked)
     elif Path(plan).is_file():
         if annotators or classes or seed:
             raise UsageError("--plan", "is a file", "expected its annotators, classes and seed in it")
         made = plans.read_plan(Path(plan).read_text("utf-8"), plan)
     else:
         raise UsageError(f"--plan {plan}", "neither file nor preset", f"expected one of {', '.join(plans.PRESETS)}")
-    review = folder.init(store.read(dataset), str(dataset.resolve()), made, output)
+    if results and not made.audits:
+        raise UsageError("--results", "are for an audit", "expected a plan with a round of kind audit")
+    opened = store.read(dataset)
+    ranks = None
+    if results:
+        from curate.evaluate.classes import ranks_by_class
+
+        ranks = ranks_by_class(opened, results, made.classes)
+    review = folder.init(opened, str(dataset.resolve()), made, output, ranks)
     result = {"output": str(output), "items": len(review.items), "rounds": [one.name for one in made.rounds]}
     text = f"{len(review.items):,} items, rounds {', '.join(result['rounds'])} -> {output}"  # type: ignore[arg-type]
     show_result(result, text, as_json=as_json, quiet=quiet)
@@ -169,6 +171,7 @@ def join(
     data: Path,
     url: str | None,
     images: Path | None,
+    timeout: float,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -184,7 +187,7 @@ def join(
     opened = folder.read(review)
     if person not in opened.plan.annotators:
         raise UsageError(person, "not in the plan", f"expected one of {', '.join(opened.plan.annotators)}")
-    api, _ = _server(data, url, images)
+    api, _ = server_of(data, url, images, timeout)
     accounts = {str(one["email"]): int(one["id"]) for one in api.pages("/api/users/")}
     password = None
     if email not in accounts:
@@ -211,6 +214,7 @@ def push(
     data: Path,
     url: str | None,
     images: Path | None,
+    timeout: float,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -218,9 +222,9 @@ def push(
     from curate.review import folder, rounds
 
     opened = folder.read(review)
-    api, root = _server(data, url, images)
+    api, root = server_of(data, url, images, timeout)
     with progress("push", quiet=quiet) as tell:
-        done = rounds.push(opened, api, _material(opened, roots), root, progress=tell)
+        done = rounds.push(opened, api, material_of(opened, roots), root, progress=tell)
     lacking = rounds.missing_people(opened.state, opened.people)
     text = f"{done.tasks:,} tasks sent, {done.there:,} were there, in {done.projects:,} projects"
     if lacking:
@@ -240,6 +244,7 @@ def pull(
     data: Path,
     url: str | None,
     images: Path | None,
+    timeout: float,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -247,11 +252,11 @@ def pull(
     from curate.review import folder, report, rounds
 
     opened = folder.read(review)
-    api, _ = _server(data, url, images)
-    done = rounds.pull(opened, api, _material(opened, roots))
+    api, _ = server_of(data, url, images, timeout)
+    done = rounds.pull(opened, api, material_of(opened, roots))
     lines = [report.report_line(event) for event in folder.read(review).state.reports]
     result = {"events": done.new, "reports": lines, "problems": [one.message for one in done.problems]}
-    text = "\n".join([f"{done.new:,} new events", *_listed(lines)])
+    text = "\n".join([f"{done.new:,} new events", *listed(lines)])
     show_result(result, text, as_json=as_json, quiet=quiet)
     return 0
 
@@ -280,6 +285,7 @@ def take(review: Path, annotation: str, as_json: bool, quiet: bool) -> int:
 @report_options
 def status(review: Path, as_json: bool, quiet: bool) -> int:
     """Per round and person what is open, done, skipped and rejected, the pace, and what was only reported."""
+    from curate.commands import review_words
     from curate.review import folder, report
 
     opened = folder.read(review)
@@ -299,42 +305,55 @@ def status(review: Path, as_json: bool, quiet: bool) -> int:
     ]
     head = ("round", "person", "open", "done", "skipped", "rejected", "median", "left")
     lines = [table(rows, head), "items: " + ", ".join(f"{n:,} {kind}" for kind, n in found.items.items())]
-    for change in found.changes:
-        if change.objects:
-            decision = f"; lot: {change.decision}" if change.decision else ""
-            lines.append(f"{change.round}: {change.changed:,} of {change.objects:,} objects changed{decision}")
-    show_result(found, "\n".join([*lines, *_listed(list(found.reports))]), as_json=as_json, quiet=quiet)
+    lines += review_words.changes(found.changes)
+    show_result(found, "\n".join([*lines, *listed(list(found.reports))]), as_json=as_json, quiet=quiet)
     return 0
 
 
 @command.command("agreement")
 @review_argument
+@click.option("--all", "every", is_flag=True, help="Also what is seldom asked for: sweep, kappas, STAPLE, drift, ...")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page that shows disagreements.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing --html file.")
+@root_option
 @report_options
-def agreement(review: Path, as_json: bool, quiet: bool) -> int:
-    """How well people agree, in rounds in which several saw the same image and not one another's work."""
-    from curate.review import folder, report
+def agreement(
+    review: Path,
+    every: bool,
+    html_file: Path | None,
+    overwrite: bool,
+    roots: dict[str, str],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """How well people agree, where several saw the same image and not one another's work.
+
+    \b
+      curate review agreement rounds
+      curate review agreement rounds --html agreement.html
+
+    By people, annotator, class and size, with 95 % intervals over images: Krippendorff's alpha with the distance
+    1 - IoU, F1 at IoU 0.50 to 0.95, and the F-measure of boundaries. A round that starts from another's work says
+    nothing of agreement: of it stands what it changed. An audit's rates of missed positives stand here too.
+    """
+    from curate.commands import review_words
+    from curate.review import folder, measures
 
     opened = folder.read(review)
-    found = report.agreements(opened.plan, opened.state)
-    lines = []
-    for one in found:
-        rows: list[tuple[object, ...]] = [
-            (
-                pair.of,
-                pair.images,
-                pair.objects,
-                f"{pair.f1:.3f} ({pair.f1_low:.3f}-{pair.f1_high:.3f})",
-                f"{pair.f1_sweep:.3f}",
-                f"{pair.object_iou:.3f}",
-                "undefined" if pair.kappa is None else f"{pair.kappa:.3f}",
-            )
-            for pair in one.pairs
-        ]
-        head = ("people", "images", "objects", "F1@.5 (95 %)", "F1@50:95", "IoU", "kappa")
-        alpha = "undefined" if one.alpha is None else f"{one.alpha:.3f}"
-        lines.append(f"round {one.round}: alpha with 1 - IoU {alpha}\n{table(rows, head)}")
-    text = "\n".join(lines) or "no round with independent copies: there is no agreement to measure"
-    show_result(found, text, as_json=as_json, quiet=quiet)
+    if html_file is not None:
+        check_new_file(html_file, overwrite)
+    found = measures.measure(opened, every=every)
+    if html_file is not None:
+        from curate import store
+        from curate.atomic import atomic_file
+        from curate.pages.agreement import draw_page
+
+        dataset = store.read(opened.about.dataset)
+        check_same(opened, dataset.fingerprint())
+        page = draw_page(opened, found, dataset, roots=roots)
+        with atomic_file(html_file, overwrite=overwrite) as stream:
+            stream.write(page.encode("utf-8", "backslashreplace"))
+    show_result(found, review_words.agreement(found), as_json=as_json, quiet=quiet)
     return 0
 
 
@@ -342,9 +361,15 @@ def agreement(review: Path, as_json: bool, quiet: bool) -> int:
 @review_argument
 @output_options("the reviewed dataset")
 @click.option("--partly", is_flag=True, help="Also while items are open: their rows stay as they are.")
+@click.option("--lot", is_flag=True, help="Also the pre-labels that nobody looked at, where their sample was accepted.")
 @report_options
-def finish(review: Path, output: Path, overwrite: bool, partly: bool, as_json: bool, quiet: bool) -> int:
-    """Accepted work becomes truth, with its origin, round, annotators and votes; coverage says who looked where."""
+def finish(review: Path, output: Path, overwrite: bool, partly: bool, lot: bool, as_json: bool, quiet: bool) -> int:
+    """Accepted work becomes truth, with its origin, round, annotators and votes; coverage says who looked where.
+
+    What the figures are, of agreement, of inspected lots and of an audit, stands in the lineage of the new dataset, and
+    a release prints it. A lot is accepted where even the upper Wilson bound of its sample's share of defects is within
+    the plan's target.
+    """
     from curate import store
     from curate.errors import ReviewError
     from curate.review import finish as finishing
@@ -356,9 +381,9 @@ def finish(review: Path, output: Path, overwrite: bool, partly: bool, as_json: b
     if open_items and not partly:
         raise ReviewError(review, f"{open_items} items are open", hint="finish the rounds, or give --partly")
     dataset = store.read(opened.about.dataset)
-    _check_same(opened, dataset.fingerprint())
+    check_same(opened, dataset.fingerprint())
     names = opened.plan.classes or tuple(dataset.table("categories")["name"].to_pylist())
-    done = finishing.finish(dataset, opened, names, name=output.name)
+    done = finishing.finish(dataset, opened, names, name=output.name, lot=lot)
     manifest = store.write(done.dataset, output, overwrite=overwrite)
     result = {"output": str(output), "fingerprint": manifest.fingerprint, **done._asdict()}
     del result["dataset"]
@@ -366,51 +391,10 @@ def finish(review: Path, output: Path, overwrite: bool, partly: bool, as_json: b
         f"{done.accepted:,} items accepted: {done.truth:,} rows are truth, {done.rejected:,} replaced, "
         f"{done.ties:,} undecided -> {output}"
     )
+    if done.lot:
+        text += f"\n{done.lot:,} rows of the accepted lot are truth, though nobody looked at them"
     if done.left:
         text += f"\n{done.left:,} items were left as they are"
+    text = "\n".join([text, *done.figures])
     show_result(result, text, as_json=as_json, quiet=quiet)
     return 0
-
-
-def _server(data: Path, url: str | None, images: Path | None) -> tuple[Api, Path]:
-    """The server to talk to, and the folder that its images lie below."""
-    from curate.review import server
-    from curate.review.api import Api
-
-    if url is not None:
-        token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN")
-        if not token:
-            raise UsageError("CURATE_LABEL_STUDIO_TOKEN", "is not set", "expected the account's token")
-        if images is None:
-            raise UsageError("--images", "is missing", "expected the server's folder of local files")
-        return Api(url, token), images
-    running = server.opened(data)
-    if running is None:
-        raise UsageError(data, "no server was started there", "expected one", "curate review serve, or give --url")
-    return Api(running.url, running.token), images or Path(running.root)
-
-
-def _material(opened: Review, roots: dict[str, str]) -> Material:
-    from curate import store
-    from curate.review import tasks
-
-    dataset = store.read(opened.about.dataset)
-    _check_same(opened, dataset.fingerprint())
-    return tasks.material(dataset, opened.plan, opened.items, roots)
-
-
-def _check_same(opened: Review, fingerprint: str) -> None:
-    from curate.errors import ReviewError
-
-    if fingerprint != opened.about.fingerprint:
-        raise ReviewError(
-            opened.about.dataset,
-            "is another dataset than when the review began",
-            f"expected fingerprint {opened.about.fingerprint}",
-            "restore it, or make a new review",
-        )
-
-
-def _listed(lines: list[str]) -> list[str]:
-    more = [f"... and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
-    return [*lines[:_SHOWN], *more]

@@ -16,7 +16,7 @@ from curate.show.page import legend_values, query_values, render, tile_values
 from curate.show.picking import spread
 
 if TYPE_CHECKING:
-    from curate.demo.tour import Done
+    from curate.demo.steps import Done
     from curate.verify import Report
 
 TILES = 4  # per source

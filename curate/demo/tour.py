@@ -9,11 +9,13 @@
     DIR/baseline.json                   what a simple retrieval system finds
     DIR/evaluation.html                 how good that is
     DIR/prelabelled, DIR/prelabel.html  masks by two segmenters, where that is asked for
+    DIR/{pairs,rounds,blind,reviewed}   a review by three people, where that is asked for (curate.demo.reviewing)
+    DIR/agreement.html                  how well the three agree
     DIR/demo.json                       the steps with their counts and fingerprints
     DIR/index.html                      what was made, to look at
 
 Each step calls the library as the command of that name does. The files hold no times, so that two tours give the same
-bytes.
+bytes; only a review's log says when people worked.
 """
 
 from __future__ import annotations
@@ -23,11 +25,10 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from curate import evaluate, importing, store
+from curate import evaluate, importing
 from curate.atomic import atomic_folder, check_output
 from curate.build.split import build_split
 from curate.build.subset import build_subset
@@ -35,58 +36,21 @@ from curate.dataset import Dataset
 from curate.demo import layouts
 from curate.demo.baseline import rank_by_colour
 from curate.demo.page import draw_page
+from curate.demo.steps import SOURCES, Done, Outcome, Place, Steps, verified
 from curate.demo.tiny_sam import CHECKPOINT
 from curate.export import anns_pt, coco
 from curate.pages import evaluation, prelabel
 from curate.prelabel import runner
 from curate.prelabel.tasks import select
-from curate.verify import Report, verify
+from curate.verify import verify
 
 MARKER = "demo.json"
-SOURCES = ("kitti", "cityscapes", "voxdet")
 SIZE = "<0.15"
 _DRAW: dict[str, Callable[[], Iterator[layouts.File]]] = {
     "kitti": layouts.kitti,
     "cityscapes": layouts.cityscapes,
     "voxdet": layouts.voxdet,
 }
-
-
-class Place(NamedTuple):
-    """The folder in which the steps work, and what it will be called at the end."""
-
-    folder: Path
-    home: Path
-
-    @property
-    def roots(self) -> dict[str, str]:
-        """Where the images lie while the steps work."""
-        return {source: str(self.folder / "raw" / source) for source in SOURCES}
-
-    def read(self, name: str) -> Dataset:
-        return store.read(self.folder / name)
-
-    def write(self, dataset: Dataset, name: str) -> str:
-        """Write a dataset under its name; gives its fingerprint."""
-        info = msgspec.structs.replace(dataset.info, name=name)
-        return store.write(dataset.replace(info=info, problems=dataset.problems), self.folder / name).fingerprint
-
-
-class Outcome(NamedTuple):
-    """What a step gives: counts, the arguments of the command that does it by hand, and the result."""
-
-    counts: dict[str, int]
-    arguments: str | None = None
-    fingerprint: str | None = None
-    report: Report | None = None
-
-
-class Done(NamedTuple):
-    """A step that was done, and how long it took."""
-
-    what: str
-    outcome: Outcome
-    seconds: float
 
 
 def is_demo(path: Path) -> bool:
@@ -111,16 +75,18 @@ def run(
     *,
     overwrite: bool = False,
     with_prelabel: bool = False,
+    with_review: bool = False,
     tell: Callable[[Done], object] = lambda done: None,
 ) -> list[Done]:
     """Make the tour in the folder ``output``, which appears when all is done; ``tell`` hears of each step.
 
     Args:
         with_prelabel: also draw masks with two segmenters; needs torch, segment-anything and OpenCV.
+        with_review: also let three played people outline things in a real Label Studio, which is installed if need be.
 
     Raises:
         UsageError: as :func:`ready`.
-        CurateError: ``with_prelabel`` without what it needs.
+        CurateError: ``with_prelabel`` or ``with_review`` without what it needs.
     """
     done: list[Done] = []
     with atomic_folder(output, overwrite=overwrite, ours=is_demo) as folder:
@@ -134,6 +100,12 @@ def run(
 
         for what, step in [*STEPS, *(PRELABEL_STEPS if with_prelabel else [])]:
             take(what, step)
+        if with_review:
+            from curate.demo import reviewing
+
+            with reviewing.stage() as data:
+                for what, step in reviewing.steps(data):
+                    take(what, step)
         take("draw the page", lambda place: _page(place, done))
         (folder / MARKER).write_bytes(_marker(done))
     return done
@@ -188,9 +160,7 @@ def _verify(name: str, place: Place) -> Outcome:
     else:
         report = verify(place.folder / name, name=name)
         arguments = f"verify {name}"
-    counts = {"rules": len(report.checked), "errors": report.errors}
-    counts["warnings"] = sum(total.warnings for total in report.totals)
-    return Outcome(counts, arguments, report=report)
+    return verified(report, arguments)
 
 
 def _rank(place: Place) -> Outcome:
@@ -248,7 +218,7 @@ def _page(place: Place, done: list[Done]) -> Outcome:
     return Outcome({"bytes": len(page.encode())})
 
 
-STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
+STEPS: Steps = [
     *((f"draw {source}", partial(_draw, source)) for source in SOURCES),
     *((f"import {source}", partial(_import, source)) for source in SOURCES),
     ("merge", _merge),
@@ -262,7 +232,7 @@ STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
 ]
 
 
-PRELABEL_STEPS: list[tuple[str, Callable[[Place], Outcome]]] = [
+PRELABEL_STEPS: Steps = [
     ("prelabel by ellipse", partial(_prelabel, "ellipse", "voxdet", "ellipses")),
     ("prelabel by grabcut", partial(_prelabel, "grabcut", "ellipses", "grabcuts")),
     ("prelabel by sam", partial(_prelabel, "sam", "grabcuts", "prelabelled")),

@@ -65,7 +65,7 @@ def read_json_lists(path: Path) -> Iterator[Entry]:
 def _object(path: Path, text: Any) -> dict[str, Any]:
     try:
         return _OBJECT.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(path, f"cannot be read ({error})", *_hint(text)) from None
 
 
@@ -74,7 +74,8 @@ def _hint(text: Any) -> tuple[str, str]:
     for word in (b"NaN", b"Infinity"):
         at = text.find(word) if isinstance(text, mmap.mmap) else bytes(text).find(word)
         if at >= 0:
-            near = printable(bytes(text[max(0, at - 60) : at + 8]).decode("utf-8", "replace"))
+            held = text if isinstance(text, mmap.mmap) else memoryview(text)
+            near = printable(bytes(held[max(0, at - 60) : at + 8]).decode("utf-8", "replace"))
             return f"expected finite scores, byte {at} has {near!r} (E01)", "a model that gives NaN is not to be scored"
     return "expected {query: [item, ...]} or {query: {item: score}}", ""
 
@@ -106,7 +107,7 @@ def _entry(path: Path, query: str, raw: Any) -> Entry:
             return Entry(query, _ids(raw, data), None)
         if kind == "{":
             return Entry(query, *_scored(raw, data))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(where, f"cannot be read ({error})", *_hint(raw)) from None
     found = printable(bytes(data[:20]).decode("utf-8", "replace"))
     raise SourceError(where, f"holds {found!r}", "expected a list of items, or an object of item and score")
@@ -151,6 +152,11 @@ def _cut(data: NDArray[np.uint8]) -> tuple[pa.Array, pa.Array] | None:
     texts = pa.StringArray.from_buffers(len(marks), pa.py_buffer(offsets), pa.py_buffer(data))
     even = np.arange(0, len(marks), 2)
     ids, rest = texts.take(pa.array(even)), texts.take(pa.array(even + 1))
+    try:
+        ids.validate(full=True)
+        rest.validate(full=True)
+    except pa.ArrowInvalid:
+        return None  # not UTF-8: the decoder says where
     return ids, pc.ascii_trim(rest, '"')  # from the mark that closes an id to that which opens the next
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 from zlib import error as zlib_error
@@ -37,6 +38,8 @@ from curate.plain_pickle import unpickle
 MAX_PICKLE = 2 << 30
 _BLOCK = 64 << 20  # bytes of a run file read at a time
 _PORTION = 4 << 20  # rows of a Parquet file read at a time
+# What numpy raises of damaged files, beside ValueError: of a header cut short, of sizes that no machine has.
+_NUMPY = (OSError, EOFError, TokenError, OverflowError, MemoryError, KeyError, TypeError, NotImplementedError)
 _RUN_COLUMNS = ("query", "q0", "item", "rank", "score", "tag")
 
 
@@ -142,7 +145,7 @@ def _parquet(path: Path) -> pa.Table:
         wanted = ["query", "item", *(name for name in ("score", "rank") if name in names)]
         parts = [_coded(file.read_row_groups(groups, wanted, use_threads=False)) for groups in _portions(file.metadata)]
         return pa.concat_tables(parts) if parts else pa.table({"query": [], "item": []})
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise SourceError(path, f"cannot be read ({error})", "expected Parquet") from None
 
 
@@ -247,7 +250,7 @@ def _ascending(key: Floats) -> Ints:
 def _from_npy(path: Path, truth: Truth) -> Results:
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, *_NUMPY) as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error) or "Python objects" in str(error):
             return _from_pickle(path, path.stat().st_size, truth)
         raise SourceError(path, f"cannot be read ({error})", "expected a file of numpy.save") from None
@@ -298,7 +301,7 @@ def _from_npz(path: Path, truth: Truth) -> Results:
                 return _checked_rows(path, truth, held["k_index"], scores)
             if "ranks" in names:
                 return _checked_rows(path, truth, held["ranks"].T, None)
-    except (ValueError, OSError, EOFError, BadZipFile, zlib_error) as error:
+    except (ValueError, BadZipFile, zlib_error, *_NUMPY) as error:
         raise SourceError(path, f"cannot be read ({error})", "expected a file of numpy.savez") from None
     raise SourceError(path, f"holds {', '.join(names)}", "expected k_index and similarities, or ranks")
 

@@ -18,7 +18,7 @@ from curate.errors import SchemaError
 from curate.export._anns_pt_values import Kept, corners, image_keys, inclusive, kept, masks, with_painted_polygons
 
 Entries = dict[str, dict[str, Any]]
-_SET_NUMBER = re.compile(r"(.+)/(0|[1-9]\d{0,17})")
+_SET_NUMBER = re.compile(r"([^/]+)/(0|[1-9]\d{0,17})")
 
 
 class _Images(NamedTuple):

@@ -155,8 +155,13 @@ def _content(dataset: Dataset) -> dict[str, Any]:
         "per_image": _per_image(image[truth & (image >= 0)], dataset.table("images").num_rows),
         "heat": _heat(dataset, image, truth),
         "retrieval": _retrieval(dataset, summary),
+        "reviews": [line for one in reversed(summary.lineage) if _is_review(one) for line in _link(one)["steps"]],
         "lineage": [_link(one) for one in summary.lineage],
     }
+
+
+def _is_review(one: Link) -> bool:
+    return (one.verb or "").startswith("review")
 
 
 def _bars(counts: Sequence[int], names: Sequence[str]) -> list[Bar]:

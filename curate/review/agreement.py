@@ -1,23 +1,21 @@
-"""How well people agree: matching, F1 over IoU, mean IoU, boundary F, kappa and alpha; pure functions.
+"""What the figures of agreement are, of one image or table: matching, boundaries, kappa, units, bounds, times, drift.
 
-Boxes are arrays ``(n, 4)`` of x, y, w, h in pixels, half-open; masks are boolean arrays ``(height, width)``. Objects of
-two people are matched one to one: as many pairs as possible with IoU of at least a threshold, and among these the
-largest sum of IoU. Figures of rounds that start from an earlier result are no independent agreement and are not given
-as such.
+Boxes are x, y, w, h in pixels, half-open; masks are boolean arrays ``(height, width)``. Objects of two people are
+matched one to one: as many pairs as possible with IoU of at least a threshold, and among these the largest sum of IoU.
+:mod:`curate.review.overlaps` does the same for hundreds of thousands of objects.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-T = TypeVar("T")
 SWEEP = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # as mAP@50:5:95
 
 
@@ -89,22 +87,6 @@ def match(iou: Floats, threshold: float, allowed: Bools | None = None) -> list[P
     return [Pair(int(a), int(b), float(iou[a, b])) for a, b in zip(rows, columns, strict=True)]
 
 
-def count(iou: Floats, threshold: float, allowed: Bools | None = None) -> Counts:
-    """The counts of one image."""
-    pairs = match(iou, threshold, allowed)
-    return Counts(len(pairs), iou.shape[0], iou.shape[1], sum(pair.iou for pair in pairs))
-
-
-def equal_labels(a: Sequence[Hashable], b: Sequence[Hashable]) -> Bools:
-    """Which pairs have one label, ``(n, m)``."""
-    return np.array([[x == y for y in b] for x in a], bool).reshape(len(a), len(b))
-
-
-def f1_sweep(images: Sequence[tuple[Floats, Bools | None]]) -> dict[float, float]:
-    """F1 at IoU 0.50, 0.55 ... 0.95, pooled over images; F1@50:95 is their plain mean."""
-    return {t: sum((count(iou, t, allowed) for iou, allowed in images), Counts()).f1 for t in SWEEP}
-
-
 def edge(mask: Bools) -> Bools:
     """Pixels of a mask with a 4-neighbour outside; the frame's border counts as outside."""
     padded = np.pad(mask, 1)
@@ -154,26 +136,6 @@ def fleiss(table: NDArray[Any]) -> float | None:
     return None if math.isclose(expected, 1) else (observed - expected) / (1 - expected)
 
 
-def alpha(units: Sequence[Sequence[T]], distance: Callable[[T, T], float]) -> float | None:
-    """Krippendorff's alpha ``1 - Do / De`` for any distance; units with one value say nothing. None if De is 0."""
-    held = [list(unit) for unit in units if len(unit) > 1]
-    values = [value for unit in held for value in unit]
-    n = len(values)
-    if n < 2:
-        return None
-
-    def total(those: Sequence[T]) -> float:
-        return 2 * sum(distance(x, y) for i, x in enumerate(those) for y in those[:i])
-
-    observed = sum(total(unit) / (len(unit) - 1) for unit in held) / n
-    expected = total(values) / (n * (n - 1))
-    return 1 - observed / expected if expected else None
-
-
-def nominal(a: Hashable, b: Hashable) -> float:
-    return float(a != b)
-
-
 class Seen(NamedTuple):
     """One person's box in a unit, with its class; None stands for 'absent'."""
 
@@ -186,78 +148,40 @@ def clusters(people: Sequence[Sequence[Seen]], least: float = 0.3) -> list[list[
 
     A value per person who looked at the image, None where that person has no box in the unit.
     """
+    return [
+        [None if place is None else boxes[place] for boxes, place in zip(people, unit, strict=True)]
+        for unit in cluster_places(people, least)
+    ]
+
+
+def cluster_places(people: Sequence[Sequence[Seen]], least: float = 0.3) -> list[list[int | None]]:
+    """:func:`clusters`, as places in each person's list."""
     from curate.geometry import box_iou
 
-    flat = [(person, seen) for person, boxes in enumerate(people) for seen in boxes]
+    flat = [(person, place) for person, boxes in enumerate(people) for place in range(len(boxes))]
     if not flat:
         return []
-    boxes = np.array([seen.box for _, seen in flat], float)
+    boxes = np.array([people[person][place].box for person, place in flat], float)
     iou = box_iou(boxes, boxes)
     lead = list(range(len(flat)))
+    members = {k: {k} for k in lead}
     pairs = [(-iou[i, j], i, j) for i, j in zip(*np.nonzero(np.triu(iou >= least, 1)), strict=True)]
     for _, i, j in sorted(pairs):
-        a, b = lead[i], lead[j]
-        who = [{flat[k][0] for k in range(len(flat)) if lead[k] == one} for one in (a, b)]
-        if a != b and not who[0] & who[1]:
-            lead = [min(a, b) if one in (a, b) else one for one in lead]
+        a, b = sorted((lead[i], lead[j]))
+        if a != b and not {flat[k][0] for k in members[a]} & {flat[k][0] for k in members[b]}:
+            for k in members[b]:
+                lead[k] = a
+            members[a] |= members.pop(b)
     units = []
-    for root in sorted(set(lead)):
-        unit: list[Seen | None] = [None] * len(people)
-        for k, (person, seen) in enumerate(flat):
-            if lead[k] == root:
-                unit[person] = seen
+    for _, held in sorted(members.items()):
+        unit: list[int | None] = [None] * len(people)
+        for k in held:
+            unit[flat[k][0]] = flat[k][1]
         units.append(unit)
     return units
 
 
-def seen_distance(a: Seen | None, b: Seen | None, *, labels: bool = False) -> float:
-    """1 - IoU; 1 between a box and none, or (with ``labels``) between classes; 0 between none and none."""
-    from curate.geometry import box_iou
-
-    if a is None or b is None:
-        return float((a is None) != (b is None))
-    if labels and a.label != b.label:
-        return 1.0
-    return 1 - float(box_iou(np.array([a.box]), np.array([b.box]))[0, 0])
-
-
-def alpha_boxes(units: Sequence[Sequence[Seen | None]], exact: int = 2000, seed: int = 0) -> float | None:
-    """Krippendorff's alpha with :func:`seen_distance`, for any number of units.
-
-    The disagreement expected by chance is a mean over all pairs of values; beyond ``exact`` values it is estimated from
-    a million random pairs (standard error below 0.0005).
-    """
-    from curate.geometry import box_iou
-
-    held = [unit for unit in units if len(unit) > 1]
-    values = [value for unit in held for value in unit]
-    n = len(values)
-    if n < 2:
-        return None
-    absent = np.array([value is None for value in values])
-    boxes = np.array([(0.0, 0.0, 0.0, 0.0) if value is None else value.box for value in values])
-    if n <= exact:
-        distance = np.where(absent[:, None] & absent[None, :], 0.0, 1 - box_iou(boxes, boxes))
-        np.fill_diagonal(distance, 0)
-        expected = distance.sum() / (n * (n - 1))
-    else:
-        rng = np.random.default_rng(seed)
-        i = rng.integers(0, n, 1_000_000)
-        j = (i + rng.integers(1, n, len(i))) % n
-        low = np.maximum(boxes[i, :2], boxes[j, :2])
-        high = np.minimum(boxes[i, :2] + boxes[i, 2:], boxes[j, :2] + boxes[j, 2:])
-        shared = np.clip(high - low, 0, None).prod(axis=1)
-        union = boxes[i, 2:].prod(axis=1) + boxes[j, 2:].prod(axis=1) - shared
-        iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-        expected = np.where(absent[i] & absent[j], 0.0, 1 - iou).mean()
-    observed = 0.0
-    for unit in held:
-        pairs = sum(seen_distance(a, b) for k, a in enumerate(unit) for b in unit[:k])
-        observed += 2 * pairs / (len(unit) - 1)
-    return float(1 - observed / n / expected) if expected else None
-
-
-def wilson(defects: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(defects: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval for a share; (0, 1) where nothing was looked at."""
     if not n:
         return 0.0, 1.0
@@ -267,18 +191,29 @@ def wilson(defects: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def decide(defects: int, n: int, target: float) -> str:
+def decide(defects: float, n: int, target: float) -> str:
     """Of an inspected sample: ``accept`` (upper bound within the target), ``reject`` (lower bound above), ``more``."""
     low, high = wilson(defects, n)
     return "accept" if high <= target else "reject" if low > target else "more"
 
 
-def bootstrap(figure: Callable[[Sequence[T]], float], images: Sequence[T], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a figure over images: 1,000 resamples of whole images."""
-    rng = np.random.default_rng(seed)
-    values = [figure([images[i] for i in rng.integers(0, len(images), len(images))]) for _ in range(1000)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def enough(defects: int, n: int, target: float, most: int = 1_000_000) -> int | None:
+    """How many to inspect in all until :func:`decide` says accept or reject, should the share of defects stay as it is.
+
+    ``n`` where it is decided; None where more than ``most`` would be needed, or nothing was inspected.
+    """
+    if not n:
+        return None
+    if decide(defects, n, target) != "more":
+        return n
+    share = defects / n
+    low, high = n, most
+    if decide(share * most, most, target) == "more":
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if decide(share * middle, middle, target) == "more" else (low, middle)
+    return low
 
 
 class Times(NamedTuple):

@@ -6,6 +6,7 @@ JWT) is exchanged for short-lived ones, a legacy token is used as it is.
 
 from __future__ import annotations
 
+import http.client
 import http.cookiejar
 import json
 import re
@@ -27,6 +28,10 @@ class LostError(ReviewError):
     """The server did not answer, or not with a sound answer: what it did is unknown."""
 
 
+class SlowError(LostError):
+    """The time limit was over before the server's answer was complete; it may still be at work."""
+
+
 class RefusedError(ReviewError):
     """The server answered with an error of the caller's; ``status`` is its code."""
 
@@ -39,7 +44,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class Api:
-    """One server, seen by one account."""
+    """One server, seen by one account. ``timeout`` is in seconds, for one request with its whole answer."""
 
     def __init__(self, url: str, token: str, timeout: float = 300) -> None:
         parts = urllib.parse.urlsplit(url)
@@ -57,11 +62,13 @@ class Api:
         return f"Api({self.url!r})"
 
     def get(self, path: str, **query: Any) -> Any:
-        """Read; tried again if the server does not answer."""
+        """Read; tried again if the server does not answer, but not if it is slow: that would make it slower."""
         path = f"{path}?{urllib.parse.urlencode(query)}" if query else path
         for wait in _WAITS:
             try:
                 return self._call("GET", path)
+            except SlowError:
+                raise
             except LostError:
                 time.sleep(wait)
         return self._call("GET", path)
@@ -79,7 +86,9 @@ class Api:
                 if error.status == 404 and page > 1:
                     return
                 raise
-            rows = answer if isinstance(answer, list) else answer.get("tasks", answer.get("results"))
+            rows = answer.get("tasks", answer.get("results")) if isinstance(answer, dict) else answer
+            if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
+                raise LostError(f"GET {self.url}{path}", "answered with no list", hint="is that Label Studio?")
             yield from rows
             if len(rows) < PAGE:
                 return
@@ -92,15 +101,13 @@ class Api:
             request.add_header("Authorization", self._authorization())
         where = f"{method} {self.url}{path.partition('?')[0]}"
         try:
-            with self._opener.open(request, timeout=self.timeout) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            raise self._error(where, error) from None
-        except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            raise LostError(
-                where, f"no answer ({reason})", hint="is it running ('curate review serve')? repeat"
-            ) from None
+            try:
+                with self._opener.open(request, timeout=self.timeout) as answer:
+                    text = _read(answer, time.monotonic() + self.timeout)
+            except urllib.error.HTTPError as error:
+                raise self._error(where, error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(where, error) from None
         try:
             return json.loads(text) if text else None
         except ValueError:
@@ -111,8 +118,19 @@ class Api:
             return f"Token {self._token}"
         if self._access is None or time.monotonic() > self._access[1]:
             answer = self._call("POST", "/api/token/refresh/", {"refresh": self._token}, plain=True)
+            if not isinstance(answer, dict) or "access" not in answer:
+                raise LostError(self.url, "gave no short-lived token", hint="is that Label Studio?")
             self._access = answer["access"], time.monotonic() + _LIFETIME
         return f"Bearer {self._access[0]}"
+
+    def _lost(self, where: str, error: Exception) -> LostError:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            hint = "it may still be at work; repeat the command later, or give --timeout: nothing is done twice"
+            return SlowError(where, f"no whole answer within {self.timeout:g} s", hint=hint)
+        if isinstance(reason, http.client.IncompleteRead):
+            return LostError(where, "the answer was cut off", hint="repeat the command; nothing is done twice")
+        return LostError(where, f"no answer ({reason})", hint="is it running ('curate review serve')? repeat")
 
     def _error(self, where: str, error: urllib.error.HTTPError) -> ReviewError:
         text = error.read(2000).decode("utf-8", "replace").replace(self._token, "***")
@@ -134,6 +152,18 @@ class Api:
         refused = RefusedError(where, f"refused ({error.code}): {said[:300]}")
         refused.status = error.code
         return refused
+
+
+def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The whole body. A socket's own time limit is for each piece, so that a trickle would never end."""
+    pieces = []
+    while piece := answer.read1(1 << 20):
+        pieces.append(piece)
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
+    return b"".join(pieces)
 
 
 def join(admin: Api, email: str, password: str) -> str:

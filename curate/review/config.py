@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
@@ -37,6 +38,11 @@ def config(categories: Sequence[tuple[str, str | None]], round: Round, *, querie
     """
     if not categories:
         raise ReviewError("labelling config", "no classes", "expected at least one category", "name them in the plan")
+    return _config(tuple(categories), round, queries)
+
+
+@lru_cache(maxsize=16)  # every task of a round asks for it
+def _config(categories: tuple[tuple[str, str | None], ...], round: Round, queries: bool) -> Config:
     grouped = len(categories) > MANY and all(group for _, group in categories)
     ordered = sorted(categories, key=lambda pair: (pair[1] or "", pair[0])) if grouped else list(categories)
     labels = {f"{group}/{name}" if grouped else name: name for name, group in ordered}

@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 
 from curate import geometry
 from curate.dataset import Dataset, conform, json_text, plain, table_of
-from curate.model import Annotation, Command, Coverage
-from curate.review import agreement, consensus
+from curate.errors import ReviewError
+from curate.model import Annotation, Command, Coverage, Step
+from curate.review import agreement, audit, consensus, measures, report
 from curate.review.agreement import Seen
 from curate.review.folder import Review
 from curate.review.log import Event
+from curate.review.outlines import mask_of
 from curate.review.state import Standing
 
 
@@ -27,11 +29,23 @@ class Finished(NamedTuple):
     rejected: int  # rows that are no longer
     ties: int  # objects that the people did not agree on; they stay proposals
     left: int  # items that are not accepted: their rows stay as they were
+    lot: int  # rows that nobody looked at, and that are truth since their lot was accepted
+    figures: tuple[str, ...]  # what the lineage says of agreement, of lots and of the audit
 
 
-def finish(dataset: Dataset, review: Review, classes: Sequence[str], *, name: str) -> Finished:
-    """The dataset with the accepted items' rows in place of what was shown; everything else stays as it was."""
+def finish(dataset: Dataset, review: Review, classes: Sequence[str], *, name: str, lot: bool = False) -> Finished:
+    """The dataset with the accepted items' rows in place of what was shown; everything else stays as it was.
+
+    With ``lot`` also the pre-labels of items that no round took become truth. What the review's figures are stands in
+    the lineage: a step each for the agreement of a round, for a lot, and for the audit of a class.
+
+    Raises:
+        ReviewError: ``lot``, and no inspected sample was good enough for its rule.
+    """
     state = review.state
+    lots = [one for one in report.changes(review.plan, state) if one.decision]
+    if lot and not (lots and all(one.decision == "accept" for one in lots)):
+        raise ReviewError(review.folder, "no lot was accepted", hint="see 'curate review status'")
     parents = {row.id: row.parent_id for event in review.events for row in event.objects}
     there = set(plain(dataset.table("annotations")["id"]).to_pylist())
     items = {item.id: item for item in review.items}
@@ -41,7 +55,9 @@ def finish(dataset: Dataset, review: Review, classes: Sequence[str], *, name: st
     coverage: list[Coverage] = []
     accepted = {item: standing for item, standing in state.items.items() if standing.status == "accepted"}
     for item, standing in accepted.items():
-        made, undecided = _result(standing, items[item].target if review.plan.unit == "group" else None)
+        about = items[item]
+        group = about.target if review.plan.unit == "group" else None
+        made, undecided = _result(standing, group, (about.width, about.height))
         ties += len(undecided)
         for row in [*made, *undecided]:
             parent = _ancestor(row.parent_id, parents, there)
@@ -51,14 +67,52 @@ def finish(dataset: Dataset, review: Review, classes: Sequence[str], *, name: st
             target = items[item].target
             names = [target] if target else list(classes)
             coverage += [_looked(items[item].image_id, one, standing) for one in names]
-    table, changed = _annotations(dataset, rows, gone)
-    info = dataset.child(name, command=Command(verb="review finish", options={"review": review.about.id}))
+    unseen: set[str] = set()
+    if lot:
+        untouched = {items[item].image_id for item, one in state.items.items() if one.status == "untouched"}
+        unseen, replaced = _unseen(dataset, untouched, classes)
+        gone |= replaced
+    table, changed = _annotations(dataset, rows, gone, unseen)
+    steps = _steps(review, lots)
+    command = Command(
+        verb="review finish", options={"review": review.about.id} | ({"lot": True} if lot else {}), steps=steps
+    )
+    info = dataset.child(name, command=command)
     truth = sum(row.status == "truth" for row in rows.values())
     done = dataset.replace(info=info, annotations=table, coverage=_coverage(dataset, coverage))
-    return Finished(done, len(accepted), truth, changed, ties, len(state.items) - len(accepted))
+    left = sum(standing.status not in ("accepted", "untouched") for standing in state.items.values())
+    if not lot:
+        left = len(state.items) - len(accepted)
+    figures = tuple(step.what for step in steps)
+    return Finished(done, len(accepted), truth, changed, ties, left, len(unseen), figures)
 
 
-def _result(standing: Standing, group: str | None) -> tuple[list[Annotation], list[Annotation]]:
+def _steps(review: Review, lots: Sequence[report.Change]) -> tuple[Step, ...]:
+    """What is known of the quality of the work, for the lineage."""
+    steps = []
+    for one in measures.agreements(review.plan, review.state, review.items):
+        counts = {"people": len(one.people), "images": one.images, "objects": one.units}
+        steps.append(Step(what=one.line, counts=counts))
+    steps += [Step(what=one.line, counts={"objects": one.objects, "defects": one.defects}) for one in lots]
+    for rate in audit.rates(review.plan, review.state, review.items, review.about.negatives):
+        counts = {"presumed negatives": rate.negatives, "looked at": rate.looked, "missed": rate.missed}
+        if rate.ranked:
+            counts |= {"highest ranked looked at": rate.ranked, "missed among these": rate.found}
+        steps.append(Step(what=rate.line, counts=counts))
+    return tuple(steps)
+
+
+def _unseen(dataset: Dataset, images: set[str], classes: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The proposals of ``images`` and ``classes`` that no other refines, and the rows that these refine."""
+    table = dataset.table("annotations")
+    held = pc.and_(pc.is_in(plain(table["image_id"]), value_set=_strings(images)), pc.is_valid(table["x"]))
+    held = pc.and_(held, pc.is_in(plain(table["category"]), value_set=_strings(classes)))
+    proposals = table.filter(pc.and_(held, pc.equal(plain(table["status"]), "proposal")))
+    refined = set(plain(proposals["parent_id"]).to_pylist()) - {None}
+    return set(plain(proposals["id"]).to_pylist()) - refined, refined
+
+
+def _result(standing: Standing, group: str | None, size: tuple[int, int]) -> tuple[list[Annotation], list[Annotation]]:
     """The rows of an accepted item, and what stayed undecided."""
     if len(standing.results) == 1:
         event = standing.results[0]
@@ -67,14 +121,14 @@ def _result(standing: Standing, group: str | None) -> tuple[list[Annotation], li
     made, undecided = [], []
     results = sorted(standing.results, key=lambda event: event.person or "")
     flat = [list(event.objects) for event in results]
-    units = agreement.clusters([[_seen(row) for row in rows] for rows in flat])
-    for unit in units:
-        agreed = consensus.agreed(unit)
-        voters = [rows[_place(rows, seen)] for rows, seen in zip(flat, unit, strict=True) if seen is not None]
+    seen = [[_seen(row) for row in rows] for rows in flat]
+    for unit in agreement.cluster_places(seen):
+        agreed = consensus.agreed([None if k is None else mine[k] for mine, k in zip(seen, unit, strict=True)])
+        voters = [rows[k] for rows, k in zip(flat, unit, strict=True) if k is not None]
         if not agreed.kept and agreed.tie is None:
             continue
         about = {
-            "people": [event.person for event, seen in zip(results, unit, strict=True) if seen is not None],
+            "people": [event.person for event, k in zip(results, unit, strict=True) if k is not None],
             "votes": agreed.votes,
             "voters": agreed.voters,
             "iou": agreed.iou,
@@ -82,7 +136,7 @@ def _result(standing: Standing, group: str | None) -> tuple[list[Annotation], li
             "method": "majority, median box",
             "group": group,
         }
-        row = _row(_merged(voters, agreed), about, results[0])
+        row = _row(_merged(voters, agreed, size), about, results[0])
         if agreed.tie:
             undecided.append(msgspec.structs.replace(row, status="proposal"))
         else:
@@ -94,14 +148,10 @@ def _seen(row: Annotation) -> Seen:
     return Seen((row.x or 0.0, row.y or 0.0, row.w or 0.0, row.h or 0.0), row.category or "")
 
 
-def _place(rows: Sequence[Annotation], seen: Seen) -> int:
-    return next(i for i, row in enumerate(rows) if _seen(row) == seen)
-
-
-def _merged(voters: Sequence[Annotation], agreed: consensus.Agreed) -> Annotation:
-    """One row of several: median box, majority of masks where all have one."""
+def _merged(voters: Sequence[Annotation], agreed: consensus.Agreed, size: tuple[int, int]) -> Annotation:
+    """One row of several: median box, majority of masks (polygons are painted) where all have one."""
     first = voters[0]
-    masks = [row.segmentation for row in voters if row.segmentation is not None]
+    masks = [mask for row in voters if (mask := mask_of(row, size)) is not None]
     x, y, w, h = agreed.box or (first.x, first.y, first.w, first.h)
     area, segmentation = (w or 0.0) * (h or 0.0), None
     if len(masks) == len(voters):
@@ -148,8 +198,13 @@ def _replaced(standing: Standing, events: Iterable[Event], item: str, there: set
     return (shown & there) - kept
 
 
-def _annotations(dataset: Dataset, rows: Mapping[str, Annotation], gone: set[str]) -> tuple[pa.Table, int]:
-    """The table with new rows in place of equal ids, and with replaced ones marked as rejected; how many these are."""
+def _annotations(
+    dataset: Dataset, rows: Mapping[str, Annotation], gone: set[str], unseen: set[str]
+) -> tuple[pa.Table, int]:
+    """The table with new rows in place of equal ids, and with replaced ones marked as rejected; how many these are.
+
+    Rows ``unseen`` are truth from now on.
+    """
     table = dataset.table("annotations")
     ids = plain(table["id"])
     parents = {row.parent_id for row in rows.values() if row.parent_id and row.status == "truth"}
@@ -159,6 +214,7 @@ def _annotations(dataset: Dataset, rows: Mapping[str, Annotation], gone: set[str
     out = (gone | parents) - set(rows)
     rejected = pc.is_in(ids, value_set=_strings(out))
     status = pc.if_else(rejected, "rejected", plain(table["status"]))
+    status = pc.if_else(pc.is_in(ids, value_set=_strings(unseen - out)), "truth", status)
     place = table.column_names.index("status")
     table = table.set_column(place, "status", status)
     kept = table.filter(pc.invert(pc.is_in(ids, value_set=_strings(rows))))

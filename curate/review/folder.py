@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from curate.atomic import atomic_file, atomic_folder
 from curate.dataset import Dataset
 from curate.errors import ReviewError, UsageError
-from curate.review import log
+from curate.review import audit, log
 from curate.review.plan import Item, Plan, items_of, read_plan, write_plan
 from curate.review.state import State, fold
 
 
-class About(Struct, frozen=True, kw_only=True):
+class About(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``review.json``: what is reviewed. ``id`` marks this review's projects on the server."""
 
     id: str
     dataset: str
     fingerprint: str
+    negatives: Annotated[dict[str, int], Meta(description="audit: presumed negatives by class")] = {}
 
 
 class Person(Struct, frozen=True, kw_only=True):
@@ -49,17 +50,17 @@ class Review(NamedTuple):
         return fold(self.plan, self.items, self.events)
 
 
-def init(dataset: Dataset, where: str, plan: Plan, folder: Path) -> Review:
-    """Make the folder of a new review of ``dataset``, which lies at ``where``.
+def init(dataset: Dataset, where: str, plan: Plan, folder: Path, ranks: audit.Ranks | None = None) -> Review:
+    """Make the folder of a new review of ``dataset``, which lies at ``where``; an audit may be given ``ranks``.
 
     Raises:
         UsageError: the folder exists, or the plan does not fit the dataset.
     """
-    items = items_of(dataset, plan)
+    items, negatives = audit.draw(dataset, plan, ranks) if plan.audits else (items_of(dataset, plan), {})
     print_ = dataset.fingerprint()
     lines = b"".join(msgspec.json.encode(item) + b"\n" for item in items)
     mark = hashlib.sha256(b"\0".join([print_.encode(), msgspec.json.encode(plan), lines])).hexdigest()[:16]
-    about = About(id=mark, dataset=where, fingerprint=print_)
+    about = About(id=mark, dataset=where, fingerprint=print_, negatives=negatives)
     with atomic_folder(folder, ours=lambda _: False) as new:
         (new / "plan.yaml").write_text(write_plan(plan), "utf-8")
         (new / "items.jsonl").write_bytes(lines)

@@ -44,6 +44,8 @@ class Round(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     verdict: Annotated[bool, Meta(description="ask for accept, fix or reject; an inspect round always does")] = False
     tools: tuple[Tool, ...] = ("box", "mask", "polygon")
     accept: Accept | None = None
+    sample: Annotated[int, Meta(ge=0, description="audit: presumed negatives of each class, at random")] = 0
+    ranked: Annotated[int, Meta(ge=0, description="audit: and of each class the highest in given result lists")] = 0
 
     @property
     def judges(self) -> bool:
@@ -60,6 +62,10 @@ class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     classes: Annotated[tuple[str, ...], Meta(description="class list; the dataset's if empty")] = ()
     seed: int = 0
 
+    @property
+    def audits(self) -> bool:
+        return self.rounds[0].kind == "audit"
+
     def people(self, round: int) -> tuple[str, ...]:
         return self.rounds[round].annotators or self.annotators
 
@@ -73,7 +79,10 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     height: int
     target: Annotated[str | None, Meta(description="class or query group; null for all classes")] = None
     queries: Annotated[tuple[str, ...], Meta(description="queries of the group, all shown")] = ()
+    sequence: Annotated[str | None, Meta(description="source/sequence of the image")] = None
     doubt: Annotated[float, Meta(description="1 less the lowest score of a proposal")] = 0.0
+    drawn: Annotated[bool, Meta(description="audit: drawn at random")] = False
+    rank: Annotated[int | None, Meta(description="audit: from 1, in a result list; null if it is not for that")] = None
 
 
 PRESETS = ("pixel-retrieval", "consensus", "quick", "audit")
@@ -99,11 +108,21 @@ def preset(name: str, annotators: Sequence[str], **changes: Any) -> Plan:
         ],
         "consensus": [{"name": "annotate", "kind": "annotate", "copies": len(annotators)}],
         "quick": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "share": 0.1, "accept": {}}],
-        "audit": [{"name": "audit", "kind": "audit", "share": 0.01, "tools": ["box"]}],
+        "audit": [{"name": "audit", "kind": "audit", "sample": 100, "tools": ["box"]}],
     }
     unit = {"pixel-retrieval": "group", "audit": "class"}.get(name, "image")
     value = {"name": name, "annotators": list(annotators), "unit": unit, "rounds": rounds[name]} | changes
     return checked(value, f"preset {name}")
+
+
+def with_sample(plan: Plan, **changes: int) -> Plan:
+    """An audit that draws ``sample`` or ``ranked`` others.
+
+    Raises:
+        UsageError: neither is left.
+    """
+    one = msgspec.structs.replace(plan.rounds[0], **changes)
+    return checked(msgspec.to_builtins(msgspec.structs.replace(plan, rounds=(one,))), "--sample, --ranked")
 
 
 def read_plan(text: str, where: object) -> Plan:
@@ -116,7 +135,7 @@ def read_plan(text: str, where: object) -> Plan:
 
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a number or date that cannot be
         mark = getattr(error, "problem_mark", None)
         place = f"{where}:{mark.line + 1}" if mark is not None else where
         problem = getattr(error, "problem", None) or str(error)
@@ -158,6 +177,14 @@ def checked(value: Any, where: object) -> Plan:
             raise UsageError(place, "shows the previous round", "but is the first")
         if one.shows == "previous" and plan.rounds[i - 1].copies > 1:
             raise UsageError(place, "shows the previous round", "which has several copies: finish that one first")
+        if (one.kind == "audit") != bool(one.sample + one.ranked):
+            raise UsageError(
+                place, f"sample {one.sample}, ranked {one.ranked}", "expected some for an audit, and only then"
+            )
+        if one.kind == "audit" and (len(plan.rounds) > 1 or plan.unit != "class" or one.shows != "nothing"):
+            raise UsageError(place, "an audit", "expected it to be the only round, of unit class, showing nothing")
+        if one.kind == "audit" and one.share < 1:
+            raise UsageError(place, f"share {one.share}", "expected sample and ranked, which say how many are drawn")
         if not one.tools:
             raise UsageError(place, "no tools", "expected some of box, mask, polygon")
     return plan
@@ -199,7 +226,7 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
     missing = sorted(set(plan.classes) - set(names))
     if missing:
         raise UsageError("plan, classes", f"{', '.join(missing)} not in the dataset", f"it has {', '.join(names)}")
-    doubt = _doubts(dataset)
+    doubt, sequences = _doubts(dataset), sequences_of(dataset)
     found: list[tuple[str, str | None, tuple[str, ...]]] = []
     if plan.unit == "image":
         found = [(image, None, ()) for image in sizes]
@@ -223,10 +250,19 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
                 height=height,
                 target=target,
                 queries=queries,
+                sequence=sequences.get(image),
                 doubt=doubt.get(image, 0.0),
             )
         )
     return sorted(items, key=lambda item: item.id)
+
+
+def sequences_of(dataset: Dataset) -> dict[str, str]:
+    """The sequence of each image that is of one."""
+    images = dataset.table("images")
+    held = images.filter(pc.is_valid(plain(images["sequence"])))
+    names = pc.binary_join_element_wise(plain(held["source"]), plain(held["sequence"]), "/")
+    return dict(zip(held["id"].to_pylist(), names.to_pylist(), strict=True))
 
 
 def _doubts(dataset: Dataset) -> dict[str, float]:

@@ -1,9 +1,8 @@
 """Push and pull: the jobs of a review to Label Studio and the answers back, exactly once under kill at any moment.
 
-An import on the server is atomic but not idempotent, and its answer may be lost. So every task has a key; before
-sending, and after any error, the keys that are there are read, and only what is missing is sent. One pusher at a time:
-a lock says who. The server is a copy of the work, never the record: what is pulled goes into ``events.jsonl``, and what
-changes there afterwards (edits, deletions, another's hand, another config) is reported and not taken.
+One pusher at a time: a lock says who. The server is a copy of the work, never the record: what is pulled goes into
+``events.jsonl``, and what changes there afterwards (edits, deletions, another's hand, another config) is reported and
+not taken.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from curate.review.config import same_config
 from curate.review.exports import tasks_of
 from curate.review.folder import Review
 from curate.review.log import Event
+from curate.review.sending import keys, send
 from curate.review.state import Job, State
 from curate.review.tasks import Material, event_of, task_of
 
-MOST_TASKS, MOST_BYTES = 1000, 50_000_000  # per request; the server ends at 250 MiB with a misleading error
-_TRIES = 3
+_FEW = 10  # a page reads so many tasks in the time of one that is asked for alone
 Progress = Callable[[int, int], object]
 
 
@@ -51,7 +50,9 @@ def push(
         ReviewError: somebody else pushes, an image is missing, a config was changed on the server, or the server does
             not answer; repeating the command goes on where it was.
     """
+    unsure = review.folder / ".sending"  # is there while an import may be at work whose answer nobody has seen
     with log.locked(review.folder / ".push.lock", "another push is under way", wait=False):
+        lost = unsure.exists()
         groups: dict[tuple[int, str], list[Job]] = {}
         for job in review.state.jobs:
             if job.status == "open":
@@ -65,12 +66,19 @@ def push(
         for (round, person), jobs in sorted(groups.items()):
             project = known.get((round, person)) or _make_project(review, api, given, round, person)
             _check_config(api, project, given, round)
-            _make_storages(api, project, given, jobs, root)
-            log.append(review.log, [_project_event(review, project, round, person)])
             tasks = {job.key: task_of(job, given, root) for job in jobs}
-            new = _send(api, int(project["id"]), tasks)
-            sent, there, done = sent + new, there + len(jobs) - new, done + len(jobs)
+            try:
+                _make_storages(api, project, given, jobs, root)
+                log.append(review.log, [_project_event(review, project, round, person)])
+                new, losses = send(api, int(project["id"]), tasks, unsure)
+            except RefusedError as error:
+                raise (_went_away(error, api) if error.status == 404 else error) from None
+            sent, there, done, lost = sent + new, there + len(jobs) - new, done + len(jobs), lost or losses > 0
             progress(done, total)
+        if lost:
+            for project in _projects(review, api).values():
+                keys(api, int(project["id"]))
+        unsure.unlink(missing_ok=True)
         return Pushed(len(groups), sent, there)
 
 
@@ -138,41 +146,9 @@ def _make_storages(api: Api, project: dict[str, Any], given: Material, jobs: Seq
             api.send("POST", "/api/storages/localfiles", body)
 
 
-def _send(api: Api, project: int, tasks: Mapping[str, dict[str, Any]]) -> int:
-    """Send the tasks that are not there; after any loss look first. Gives how many were not there at the start."""
-    first: int | None = None
-    for attempt in range(_TRIES):
-        there = _keys(api, project)
-        missing = [tasks[key] for key in sorted(tasks) if key not in there]
-        first = len(missing) if first is None else first
-        try:
-            for chunk in chunks(missing):
-                api.send("POST", f"/api/projects/{project}/import", chunk)
-            return first
-        except LostError:
-            if attempt == _TRIES - 1:
-                raise
-    return first or 0
-
-
-def chunks(tasks: Sequence[dict[str, Any]], most: int = MOST_TASKS, size: int = MOST_BYTES) -> Iterator[list[Any]]:
-    """Tasks in requests of at most ``most`` tasks and ``size`` bytes; one that is larger goes alone."""
-    chunk: list[Any] = []
-    used = 0
-    for task in tasks:
-        length = len(json.dumps(task, separators=(",", ":"))) + 1
-        if chunk and (len(chunk) == most or used + length > size):
-            yield chunk
-            chunk, used = [], 0
-        chunk.append(task)
-        used += length
-    if chunk:
-        yield chunk
-
-
-def _keys(api: Api, project: int) -> set[str]:
-    rows = api.pages("/api/tasks", project=project, fields="task_only", include="id,data")
-    return {str(row["data"].get("key")) for row in rows}
+def _went_away(error: RefusedError, api: Api) -> ReviewError:
+    hint = f"somebody may have removed the project from {api.url}; repeat the command, pulled work still counts"
+    return ReviewError(error.where, error.found, "expected the project that was there just now", hint)
 
 
 def _project_event(review: Review, project: dict[str, Any], round: int, person: str) -> Event:
@@ -197,45 +173,75 @@ def pull(review: Review, api: Api, given: Material) -> Pulled:
     Raises:
         ReviewError: the server does not answer, or not soundly; what was written stays, and a repeat goes on.
     """
-    cache = _Cache(review.folder / "pulled.json")
-    jobs = {job.key: job for job in review.state.jobs}
+    with log.locked(review.folder / ".pull.lock", "another pull is under way", wait=False):
+        cache = _Cache(review.folder / "pulled.json")
+        problems: list[Finding] = []
+        projects = _projects(review, api)
+        there = {_name(project) for project in projects.values()}
+        gone = [event for event in review.events if event.kind == "project" and event.key[8:] not in there]
+        events: list[Event | None] = [_gone_event(event) for event in gone]
+        for (round, _), project in sorted(projects.items()):
+            if not same_config(str(project["label_config"]), given.config(round).xml):
+                text = f"project {project['id']}: its labelling config was changed on the server"
+                events.append(Event(key=f"config {_name(project)}", kind="report", message=text))
+        jobs = {job.key: job for job in review.state.jobs}
+        for (round, person), project in sorted(projects.items()):
+            try:
+                found, wrong = _answers(review, api, given, project, person, jobs, cache)
+            except RefusedError as error:
+                if error.status != 404:
+                    raise
+                found, wrong = [_gone_event(_project_event(review, project, round, person))], []
+            events += found
+            problems += wrong
+        new = [event for event in events if event is not None]
+        written = log.append(review.log, _fresh(new, review.events))
+        reports = [event.message or event.key for event in new if event.kind == "report"]
+        cache.write()
+        return Pulled(written, tuple(reports), tuple(problems))
+
+
+def _answers(
+    review: Review,
+    api: Api,
+    given: Material,
+    project: Mapping[str, Any],
+    person: str,
+    jobs: Mapping[str, Job],
+    cache: _Cache,
+) -> tuple[list[Event | None], list[Finding]]:
+    """What is new in one project."""
+    events: list[Event | None] = []
     problems: list[Finding] = []
-    projects = _projects(review, api)
-    there = {_name(project) for project in projects.values()}
-    gone = [event for event in review.events if event.kind == "project" and event.key[8:] not in there]
-    events: list[Event | None] = [_gone_event(event) for event in gone]
-    for (round, _), project in sorted(projects.items()):
-        if not same_config(str(project["label_config"]), given.config(round).xml):
-            text = f"project {project['id']}: its labelling config was changed on the server"
-            events.append(Event(key=f"config {_name(project)}", kind="report", message=text))
-    for (_, person), project in sorted(projects.items()):
-        name = _name(project)
-        fields = {"fields": "task_only", "include": "id,updated_at,total_annotations,cancelled_annotations"}
-        rows = {
-            str(row["id"]): f"{row['updated_at']} {row['total_annotations']} {row['cancelled_annotations']}"
-            for row in api.pages("/api/tasks", project=project["id"], **fields)
-        }
-        changed = sorted((task for task, seen in rows.items() if cache.seen(name, task) != seen), key=int)
-        known = {e.annotation for e in review.events if e.kind == "answer" and (e.annotation or "").startswith(name)}
-        account = review.people.get(person)
-        for task in tasks_of(list(_full(api, int(project["id"]), changed)), f"project {project['id']}"):
-            job = jobs.get(str(task.data.get("key")))
-            if job is None:
-                events.append(_stray(name, task.id, bool(task.given)))
-                continue
-            for one in task.given:
-                event, found = event_of(one, job, given, where=name, user=account.user if account else None)
-                events.append(event)
-                problems += found
-                known.discard(event.annotation)
-        if changed and known:
-            events += _deleted(api, int(project["id"]), name, known)
-        cache.note(name, rows)
-    new = [event for event in events if event is not None]
-    written = log.append(review.log, _fresh(new, review.events))
-    reports = [event.message or event.key for event in new if event.kind == "report"]
-    cache.write()
-    return Pulled(written, tuple(reports), tuple(problems))
+    name = _name(project)
+    fields = {"fields": "task_only", "include": "id,updated_at,total_annotations,cancelled_annotations"}
+    rows = {
+        str(row["id"]): f"{row['updated_at']} {row['total_annotations']} {row['cancelled_annotations']}"
+        for row in api.pages("/api/tasks", project=project["id"], **fields)
+    }
+    changed = sorted((task for task, seen in rows.items() if cache.seen(name, task) != seen), key=int)
+    known: dict[str, set[str]] = {}  # annotations of the log, by the key of their task
+    for event in review.events:
+        if event.kind == "answer" and (event.annotation or "").startswith(f"{name}/"):
+            key = f"{event.round}/{event.attempt}/{event.person}/{event.item}"
+            known.setdefault(key, set()).add(event.annotation or "")
+    account = review.people.get(person)
+    for task in tasks_of(list(_full(api, int(project["id"]), changed, len(rows))), f"project {project['id']}"):
+        job = jobs.get(str(task.data.get("key")))
+        if job is None:
+            events.append(_stray(name, task.id, bool(task.given)))
+            continue
+        for one in task.given:
+            event, found = event_of(one, job, given, where=name, user=account.user if account else None)
+            events.append(event)
+            problems += found
+            known.get(job.key, set()).discard(event.annotation or "")
+        events += map(_deleted_event, sorted(known.pop(job.key, ())))
+    if any(known.values()) and cache.lacks(name, rows):  # a task is gone
+        present = _annotations(api, int(project["id"]), name)
+        events += [_deleted_event(one) for those in known.values() for one in sorted(those - present)]
+    cache.note(name, rows)
+    return events, problems
 
 
 def _fresh(events: Sequence[Event], known: Sequence[Event]) -> list[Event]:
@@ -244,9 +250,9 @@ def _fresh(events: Sequence[Event], known: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.key not in keys]
 
 
-def _full(api: Api, project: int, wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Tasks with their annotations and drafts, by page if many are wanted and one by one if few."""
-    if len(wanted) <= 50:
+def _full(api: Api, project: int, wanted: Sequence[str], total: int) -> Iterator[dict[str, Any]]:
+    """Tasks with their annotations and drafts: one by one if few of ``total`` are wanted, else by page."""
+    if len(wanted) * _FEW < total:
         for task in wanted:
             try:
                 yield api.get(f"/api/tasks/{task}/", project=project)
@@ -255,21 +261,23 @@ def _full(api: Api, project: int, wanted: Sequence[str]) -> Iterator[dict[str, A
                     raise
         return
     held = set(wanted)
-    for row in api.pages("/api/tasks", project=project, fields="all"):
+    for row in api.pages("/api/tasks", project=project, fields="all") if wanted else ():
         if str(row["id"]) in held:
             yield row
 
 
-def _deleted(api: Api, project: int, name: str, known: set[str | None]) -> Iterator[Event]:
-    """Annotations of the log that the server no longer has; they still count."""
-    present = {
+def _annotations(api: Api, project: int, name: str) -> set[str]:
+    """All annotations that a project has, by the names that they have in the log."""
+    return {
         f"{name}/{one['id']}"
         for row in api.pages("/api/tasks", project=project, fields="all")
         for one in row.get("annotations", [])
     }
-    for annotation in sorted(one for one in known if one and one not in present):
-        text = f"annotation {annotation} was deleted on the server; what was pulled still counts"
-        yield Event(key=f"deleted {annotation}", kind="report", annotation=annotation, message=text)
+
+
+def _deleted_event(annotation: str) -> Event:
+    text = f"annotation {annotation} was deleted on the server; what was pulled still counts"
+    return Event(key=f"deleted {annotation}", kind="report", annotation=annotation, message=text)
 
 
 def _gone_event(project: Event) -> Event:
@@ -296,6 +304,10 @@ class _Cache:
 
     def seen(self, project: str, task: str) -> str | None:
         return self.seen_by.get(project, {}).get(task)
+
+    def lacks(self, project: str, rows: Mapping[str, str]) -> bool:
+        """Whether a task that was there before is not in ``rows``; yes, if it is not known what was there."""
+        return project not in self.seen_by or not self.seen_by[project].keys() <= rows.keys()
 
     def note(self, project: str, rows: dict[str, str]) -> None:
         self.seen_by[project] = rows

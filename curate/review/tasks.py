@@ -62,6 +62,7 @@ def material(dataset: Dataset, plan: Plan, items: Sequence[Item], roots: Mapping
     """
     wanted = {item.image_id for item in items}
     asked = set(plain(dataset.table("queries")["image_id"]).to_pylist()) - {None} if plan.unit == "group" else set()
+    needed = wanted | asked
     named = dataset.table("categories").select(["name", "supercategory"]).to_pylist()
     listed = plan.classes or tuple(row["name"] for row in named)
     groups = {row["name"]: row["supercategory"] for row in named}
@@ -69,7 +70,7 @@ def material(dataset: Dataset, plan: Plan, items: Sequence[Item], roots: Mapping
     files = {}
     table = dataset.table("images").select(["id", "source", "file_name"])
     for image, source, name in zip(*(plain(table[c]).to_pylist() for c in table.column_names), strict=True):
-        if image not in wanted | asked:
+        if image not in needed:
             continue
         if name is None or source not in folders:
             raise ReviewError(f"image {image}", "has no file", f"expected a root of {source}", "give --root")

@@ -156,8 +156,13 @@ def turned_box(box: tuple[float, float, float, float], size: tuple[int, int], or
     return left, top, right, bottom
 
 
-def overlay(marks: Iterable[Mark], frame: tuple[int, int], view: View, *, fill: bool = True) -> PilImage.Image:
-    """The marks as a transparent picture (RGBA) of the view's size; without ``fill``, masks show their outline only."""
+def overlay(
+    marks: Iterable[Mark], frame: tuple[int, int], view: View, *, fill: bool = True, line: int = 1
+) -> PilImage.Image:
+    """The marks as a transparent picture (RGBA) of the view's size; without ``fill``, masks show their outline only.
+
+    That is ``line`` pixels of the view wide, and lies inside the mask.
+    """
     marks = list(marks)
     width, height = view.size
     paint = np.zeros((height, width, 4), np.uint8)
@@ -165,7 +170,7 @@ def overlay(marks: Iterable[Mark], frame: tuple[int, int], view: View, *, fill: 
     for mark in sorted(marks, key=lambda m: -(m.box[2] * m.box[3] if m.box else 0)):
         found = _mask(mark, frame, view)
         if found is not None:
-            _paint_mask(paint, mark, *found, fill=fill)
+            _paint_mask(paint, mark, *found, fill=fill, line=line)
         elif mark.ignore and mark.box:
             left, top, right, bottom = (round(v) for v in view.place(mark.box))
             left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
@@ -203,12 +208,16 @@ def _mask(mark: Mark, frame: tuple[int, int], view: View) -> tuple[NDArray[np.bo
     return np.asarray(canvas), 0, 0
 
 
-def _paint_mask(paint: NDArray[np.uint8], mark: Mark, mask: NDArray[np.bool_], left: int, top: int, fill: bool) -> None:
+def _paint_mask(
+    paint: NDArray[np.uint8], mark: Mark, mask: NDArray[np.bool_], left: int, top: int, *, fill: bool, line: int
+) -> None:
     rows = slice(max(top, 0), min(top + mask.shape[0], paint.shape[0]))
     columns = slice(max(left, 0), min(left + mask.shape[1], paint.shape[1]))
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return
-    inner = mask & _moved(mask, 1, 0) & _moved(mask, -1, 0) & _moved(mask, 0, 1) & _moved(mask, 0, -1)
+    inner = mask
+    for _ in range(line):
+        inner = inner & _moved(inner, 1, 0) & _moved(inner, -1, 0) & _moved(inner, 0, 1) & _moved(inner, 0, -1)
     cut = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
     mask, edge = mask[cut], (mask & ~inner)[cut]
     target = paint[rows, columns]

@@ -16,6 +16,7 @@ from PIL import Image as PilImage
 
 from curate.dataset import Dataset
 from curate.errors import CurateError, SourceError, printable
+from curate.geometry import Box
 from curate.pictures import below, grey_bytes, read_header
 from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels, turn, turned_box
 
@@ -84,6 +85,22 @@ def object_tiles(
             yield _tile(row, [mark], look, places, around=mark)
 
 
+def window_tile(
+    dataset: Dataset,
+    image_id: str,
+    marks: Sequence[Mark],
+    around: Box,
+    look: Look,
+    roots: Mapping[str, str] | None = None,
+) -> Tile:
+    """A tile of what lies around a box of the image, with ``marks`` (at least one) that need not be of the dataset."""
+    window = marks[0]._replace(id=image_id, box=around)
+    rows = _rows(dataset, [image_id])
+    if not rows:
+        return _grey(image_id, image_id, "image is not in this dataset", look)
+    return _tile(rows[0], list(marks), look, {**dataset.info.roots, **(roots or {})}, around=window, line=3)
+
+
 def _rows(dataset: Dataset, ids: Iterable[str]) -> list[dict[str, Any]]:
     table = dataset.table("images").select(["id", "source", "file_name", "width", "height", "orientation"])
     rows: list[dict[str, Any]] = table.filter(
@@ -100,7 +117,13 @@ def _marks_by_image(shown: pa.Table, ids: Sequence[str]) -> dict[str, list[Mark]
 
 
 def _tile(
-    row: dict[str, Any], marks: list[Mark], look: Look, roots: Mapping[str, str], *, around: Mark | None = None
+    row: dict[str, Any],
+    marks: list[Mark],
+    look: Look,
+    roots: Mapping[str, str],
+    *,
+    around: Mark | None = None,
+    line: int = 1,
 ) -> Tile:
     name = around.id if around else row["id"]
     try:
@@ -116,7 +139,7 @@ def _tile(
     seen = picture.crop((round(x * fx), round(y * fy), max(round((x + w) * fx), 1), max(round((y + h) * fy), 1)))
     if seen.width > view.size[0]:
         seen = seen.resize(view.size, PilImage.Resampling.BICUBIC)
-    drawn = overlay(marks, frame, view, fill=around is None)
+    drawn = overlay(marks, frame, view, fill=around is None, line=line)
     placed = [
         (printable(mark.text), mark.colour, turned_box(view.place(mark.box), view.size, orientation))
         for mark in marks

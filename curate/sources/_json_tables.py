@@ -116,7 +116,7 @@ def _blocks(
             data = held[:cut] + b"]" if more else held
             try:
                 records = _decoded(data, decoder)
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 if not more:
                     raise _no_list(path) from None
                 wanted = len(held)  # no record ends here, or what looked like an end was text

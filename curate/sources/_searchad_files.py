@@ -173,7 +173,7 @@ def _query(path: Path) -> Query:
             continue
         try:
             texts = _TEXTS.decode(content)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             unread.append(name)
             continue
         examples += [Example(None, text=text) for text in ([texts] if isinstance(texts, str) else texts)]

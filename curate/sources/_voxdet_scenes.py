@@ -166,6 +166,8 @@ def _mask(
         return None, None
     try:
         runs = _run_lengths.decode(text)
+    except UnicodeDecodeError as error:
+        raise SourceError(_where(scene, found), "segmentation is not UTF-8 text", "expected run lengths") from error
     except msgspec.ValidationError:
         own["segmentation"] = value = msgspec.json.decode(text)
         return _unusual_mask(id, image, value, _where(scene, found), noticed)

@@ -1,22 +1,28 @@
 """Archives: the members of a ``.zip`` or a ``.tar``, compressed or not, looked at without unpacking anything.
 
 Names are checked before a byte is read; then, from level full on, every member is read to its end in pieces, counted
-and compared with its checksum, so that a damaged or a swelling one is found without holding it.
+and compared with its checksum, so that a damaged or a swelling one is found without holding it. Label files among them
+are then checked by the rules of their own format, in memory.
 """
 
 from __future__ import annotations
 
 import lzma
+import os
 import stat
 import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from msgspec.structs import replace
+
 from curate.model import Finding, finding
+from curate.verify.label_studio import looks_like as looks_like_tasks
 from curate.verify.paths import path_fault
 from curate.verify.picture_files import SUFFIXES
 from curate.verify.report import encodable
@@ -28,6 +34,10 @@ MAX_RATIO = 200
 MAX_BYTES = 1 << 40
 _PIECE = 1 << 20
 _SMALL = 1 << 20  # an archive may hold a few compressible files: the ratio counts beyond this size
+# Members that are looked into, of these endings: how large, and how many.
+_INSIDE = {".json", ".pt", ".pkl", ".xml"}
+_INSIDE_BYTES = 1 << 28
+_INSIDE_MEMBERS = 1000
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
@@ -159,6 +169,74 @@ def content(subject: Subject) -> Iterator[Finding]:
                     yield from _read(opened, one.name, one.size, encodable(f"{path}, {one.name}"))
     except _DAMAGED as error:
         yield finding("X03", encodable(str(path)), f"does not read to its end ({error})")
+
+
+def inside(subject: Subject) -> Iterator[Finding]:
+    """Members in a format of their own (COCO, Label Studio, anns.pt, pickles of revisitop, VOC) by that format's rules.
+
+    Each is read into memory, one after the other, under a name that no folder has: nothing is unpacked.
+    """
+    from curate.verify import verify  # which calls this
+
+    path: Path = subject.memo["path"]
+    for name, data in _known(path, subject.memo["members"]):
+        if not _is_ours(PurePosixPath(name).name.lower(), data[: 1 << 16]):
+            continue  # an archive may hold whatever else
+        where = f"{path}, {name}"
+        with _in_memory(data) as file:
+            for one in verify(file).findings:
+                place, message = (encodable(text.replace(str(file), where)) for text in (one.where, one.message))
+                yield replace(one, where=place, message=message, item=one.item or encodable(name))
+
+
+def _is_ours(name: str, head: bytes) -> bool:
+    """Whether a member looks like a label file: by its content where that is text, else by its name."""
+    if name.endswith(".json"):
+        return b'"images"' in head or looks_like_tasks(head)
+    return b"<annotation" in head if name.endswith(".xml") else name.startswith(("anns", "gnd_"))
+
+
+def _known(path: Path, members: Sequence[Member]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the members that have rules of their own, as far as they are not too many and not too large.
+
+    What cannot be read to its end is passed over: X02 and X03 say so.
+    """
+    wanted = [
+        member
+        for member in members
+        if PurePosixPath(member.name).suffix.lower() in _INSIDE
+        and member.kind == "file"
+        and not member.encrypted
+        and member.size <= _INSIDE_BYTES
+    ]
+    names = {member.name: member.size for member in wanted[:_INSIDE_MEMBERS]}
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for info in archive.infolist():
+                    if info.orig_filename in names:
+                        with archive.open(info) as stream:
+                            yield info.orig_filename, stream.read(names[info.orig_filename] + 1)
+            return
+        with tarfile.open(path) as tar:
+            for one in tar:
+                opened = tar.extractfile(one) if one.isreg() and one.name in names else None
+                if opened is not None:
+                    yield one.name, opened.read(names[one.name] + 1)
+    except (*_DAMAGED, NotImplementedError, RuntimeError):
+        return
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[Path]:
+    """A path at which ``data`` can be read while the block runs; it is in no folder of the disk (Linux)."""
+    descriptor = os.memfd_create("member")
+    try:
+        with open(descriptor, "wb", closefd=False) as stream:
+            stream.write(data)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _read(stream: IO[bytes], name: str, size: int, where: str) -> Iterator[Finding]:

@@ -279,7 +279,7 @@ def _other_shape(data: bytes) -> str:
     try:
         rows = msgspec.json.decode(data, type=list[msgspec.Raw])
         first = msgspec.json.decode(rows[0]) if rows else None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"is a single JSON value ({short(data[:20].decode('utf-8', 'replace'))})"
     if not isinstance(first, dict):
         return "is a JSON list"

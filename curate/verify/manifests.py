@@ -6,8 +6,10 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from curate.model import Finding, finding
+from curate.verify.json_text import decode
 from curate.verify.paths import path_fault
 from curate.verify.picture_files import files_below
 from curate.verify.report import encodable
@@ -16,6 +18,8 @@ from curate.verify.subject import Subject, short
 SUMS = "SHA256SUMS"
 MAX_BYTES = 1 << 30
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)", re.DOTALL)
+_DATASET, _STATISTICS, _CARD = "dataset/dataset.json", "statistics.json", "README.md"
+_COUNTED = re.compile(r"[\d,]{1,20} images(?:, [\d,]{1,20} \w{1,20})*\.")
 _LEFT_OVER = re.compile(r"(?:^|/)(?:\..*(?:partial|\.tmp).*|[^/]*\.(?:tmp|part|partial|lock|swp)|[^/]*~)$")
 
 
@@ -90,3 +94,49 @@ def unlisted(subject: Subject) -> Iterator[Finding]:
             yield finding("V03", where, "is a left-over of a command; expected none", item=encodable(name))
         else:
             yield finding("V01", where, "is not listed; expected only what the release holds", item=encodable(name))
+
+
+def licences(subject: Subject) -> Iterator[Finding]:
+    """V05: sources of the released dataset without a licence."""
+    path, about = subject.memo["path"], _about(subject, _DATASET)
+    sources = about.get("sources")
+    for name, record in sorted(sources.items()) if isinstance(sources, dict) else ():
+        if not (isinstance(record, dict) and isinstance(record.get("licence"), str) and record["licence"].strip()):
+            text = "has no licence; expected what its owner states"
+            yield finding("V05", encodable(f"{path}/{_DATASET}, sources.{name}"), text, item=encodable(name))
+
+
+def stated_counts(subject: Subject) -> Iterator[Finding]:
+    """V06: rows that ``statistics.json`` and the card state, against those of the tables."""
+    path: Path = subject.memo["path"]
+    tables = _about(subject, _DATASET).get("tables")
+    if not isinstance(tables, dict):
+        return
+    rows = {name: one.get("rows") for name, one in tables.items() if isinstance(one, dict)}
+    counts = _about(subject, _STATISTICS).get("counts")
+    for name, stated in sorted(counts.items()) if isinstance(counts, dict) else ():
+        if stated != rows.get(name, 0):
+            text = f"counts {short(stated)} {name}; expected {short(rows.get(name, 0))} as in the tables"
+            yield finding("V06", encodable(f"{path}/{_STATISTICS}, counts.{name}"), text, item=encodable(name))
+    try:
+        line = next((line for line in _text(path / _CARD).splitlines() if _COUNTED.fullmatch(line)), "")
+    except OSError:
+        return  # V01 says so
+    for number, name in re.findall(r"(\d[\d,]*) ([a-z_]+)", line):
+        if name in rows and int(number.replace(",", "")) != rows[name]:
+            text = f"states {number} {name}; expected {short(rows[name])} as in the tables"
+            yield finding("V06", encodable(f"{path}/{_CARD}"), text, item=name)
+
+
+def _about(subject: Subject, name: str) -> dict[str, Any]:
+    """A JSON object of the release; empty where it is not there, or is something else: V01 and F04 say so."""
+    try:
+        value, _ = decode(_text(subject.memo["path"] / name).encode(), name)
+    except OSError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(file: Path) -> str:
+    with file.open("rb") as stream:
+        return stream.read(MAX_BYTES).decode("utf-8", "replace")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.codes import Severity
@@ -28,6 +30,11 @@ def _suspects(subject: Subject, pattern: str) -> Iterator[tuple[int, str]]:
     hit = pc.fill_null(pc.match_substring_regex(names, pattern), False)
     for row in pc.indices_nonzero(hit).to_pylist():
         yield row, names[row].as_py()
+
+
+def suspects(names: pa.ChunkedArray) -> set[int]:
+    """Rows of names that may lead elsewhere, or be no name at all; of all others it is certain that they do not."""
+    return set(pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(names, _SUSPECT), False)).to_pylist())
 
 
 def _found(
@@ -92,16 +99,24 @@ def links(subject: Subject) -> Iterator[Finding]:
             resolved[folder] = _resolved(folder)
         return resolved[folder]
 
+    sound: dict[tuple[str, str], str] = {}  # folders that lie below their root, as they are called without links
+    names = subject.column("images", "file_name")
+    suspect = suspects(names)
     sources = subject.column("images", "source").to_pylist()
-    for row, name in enumerate(subject.column("images", "file_name").to_pylist()):
+    for row, name in enumerate(names.to_pylist()):
         root = subject.roots.get(sources[row])
-        if root is None or not name or path_fault(name) or is_address(name):
+        if root is None or not name or (row in suspect and (path_fault(name) or is_address(name))):
             continue
         folder, _, last = str(name).rpartition("/")
+        known = sound.get((sources[row], folder))
+        if known is not None and not os.path.islink(f"{known}/{last}"):  # noqa: PTH114 - of many thousand files
+            continue
         below, top = folder_of(root / folder), folder_of(root)
         if below is None or top is None:
             yield _found(subject, "P03", row, f"{root / folder} is a circle of links; expected a folder")
             continue
+        if below.is_relative_to(top):
+            sound[sources[row], folder] = str(below)
         target = below / last
         try:
             if target.is_symlink():

@@ -125,7 +125,7 @@ def text(report: Report, *, only_errors: bool = False) -> str:
 
 def line(one: Finding, path: str = "") -> str:
     """A finding as one line, safe for a terminal; ``path``, if it is named already, is left out."""
-    where = one.where.removeprefix(path).removeprefix(", ") if path else one.where
+    where = one.where.removeprefix(f"{path}/").removeprefix(path).removeprefix(", ") if path else one.where
     item = f" (id {one.item})" if one.item and one.item not in one.where else ""
     hint = f"; {one.hint}" if one.hint else ""
     return printable(f"{where}{item}: {one.message}{hint}".removeprefix(": "))

@@ -43,7 +43,7 @@ class Rule(NamedTuple):
     check: Callable[[Subject], Iterator[Finding]]
 
 
-RULES = (
+_RULES = (
     Rule("F10", "quick", "dataset coco anns_pt voc searchad pictures", text.hidden_characters),
     Rule("S01", "quick", "dataset", schema.required_values),
     Rule("R01", "quick", "dataset coco", references.ids_twice),
@@ -126,6 +126,8 @@ RULES = (
     Rule("X02 X03 I07", "full", "archive", archives.content),
     Rule("V01 P03", "quick", "release", manifests.unchanged),
     Rule("V01 V03", "quick", "release", manifests.unlisted),
+    Rule("V05", "quick", "release", manifests.licences),
+    Rule("V06", "quick", "release", manifests.stated_counts),
 )
 # What is found while a file is read, whatever the level.
 READING: Mapping[Kind, str] = {
@@ -141,6 +143,15 @@ READING: Mapping[Kind, str] = {
     "release": "F01 F02 F03 V02",
     "unknown": "F01 F02 F03 F09",
 }
+
+
+# What members of an archive may be, and the rules for these.
+_MEMBERS: tuple[Kind, ...] = ("coco", "label_studio", "anns_pt", "revisitop", "voc")
+_OF_MEMBERS = sorted(
+    {code for rule in _RULES if set(_MEMBERS) & set(rule.kinds.split()) for code in rule.codes.split()}
+    | {code for kind in _MEMBERS for code in READING[kind].split()}
+)
+RULES = (*_RULES, Rule(" ".join(_OF_MEMBERS), "full", "archive", archives.inside))
 
 
 def select(only: Sequence[str], skip: Sequence[str]) -> set[str]:

@@ -189,3 +189,74 @@ def test_refusals() -> None:
         build_without_leaks(dataset(image("a")))
     with pytest.raises(UsageError, match="leak 'twin': is unknown; expected one of copy, near"):
         build_without_leaks(benchmark(), look=["twin"])  # type: ignore[list-item]
+
+
+def test_queries_that_find_only_their_likes_are_named() -> None:
+    """q's positives are its copy, and what looks like it; r's are one that does, and others."""
+    roles = dict.fromkeys(("copy", "like", "other", "free"), "gallery") | {"q": "query", "r": "query"}
+    data = dataset(
+        *[image(key, sha256=A if key in ("q", "copy") else None) for key in roles],
+        *[box(key, "car") for key in ("q", "copy", "like")],
+        *[box(key, "bus") for key in ("r", "copy", "other", "free")],
+        Query(id="car", kind="image", image_id="s/q", category="car"),
+        Query(id="bus", kind="image", image_id="s/r", category="bus"),
+        *[Member(image_id=f"s/{key}", role=role) for key, role in roles.items()],  # type: ignore[arg-type]
+    )
+    order = [name.removeprefix("s/") for name in data.table("images")["id"].to_pylist()]
+    looks = np.array([{"q": 0, "like": 0, "r": 1, "other": 1}.get(key, -1) for key in order])
+
+    def named(*look: Any) -> list[tuple[str | None, str]]:
+        found = build_without_leaks(data, look=look, near=looks, embedding=looks).problems
+        return [(one.item, one.message) for one in found if one.code == "Q02"]
+
+    assert named("copy") == named("near") == []  # of each alone, a positive is left
+    text = "all of its 2 positives share their content or {} with its own image: it finds nothing but itself"
+    assert named("copy", "near") == [("car", text.format("their looks"))]
+    assert named("copy", "embedding") == [("car", text.format("their embedding"))]
+    fixed = build_without_leaks(data, look=("copy", "near"), near=looks, fix="drop")
+    told = [one.message for one in fixed.problems if one.code == "Q02"]
+    assert told == [text.format("their looks"), "no image of the gallery answers it; dropped"]
+    assert fixed.table("queries")["id"].to_pylist() == ["bus"]
+
+
+def test_the_only_positive_is_a_copy() -> None:
+    found = [one.message for one in build_without_leaks(benchmark()).problems if one.code == "Q02"]
+    assert found == []  # the car has another, and of the bus only the distractor is a copy
+    data = benchmark()
+    lost = data.replace(members=data.table("members").filter(np.array(data.table("members")["image_id"]) != "s/far"))
+    (one,) = [one for one in build_without_leaks(lost).problems if one.code == "Q02"]
+    assert (one.item, one.severity) == ("car", "warning")
+    assert one.message == "its only positive shares their content with its own image: it finds nothing but itself"
+
+
+def test_embeddings_are_a_kind_of_their_own() -> None:
+    data = benchmark()
+    with pytest.raises(UsageError, match="leak 'embedding': needs vectors"):
+        build_without_leaks(data, forbid=("embedding",))
+    ids = data.table("images")["id"].to_pylist()
+    code = np.array([7 if name in ("s/q", "s/far") else -1 for name in ids])
+    with pytest.raises(SchemaError, match="leaks by embedding: 2 images that share their embedding"):
+        build_without_leaks(data, forbid=("embedding",), embedding=code)
+    made = build_without_leaks(
+        data, forbid=("embedding",), embedding=code, fix="drop", made_by={"embeddings": "ab", "min-cosine": 0.9}
+    )
+    assert members(made) == {key: role for key, role in members(data).items() if key != "far"}
+    assert made.info.command
+    assert made.info.command.options == {
+        "look": ["embedding"],
+        "forbid": ["embedding"],
+        "fix": "drop",
+        "embeddings": "ab",
+        "min-cosine": 0.9,
+    }
+
+
+@pytest.mark.parametrize("date", ["2014x", "31.05.2014", "2014-13", "2014-05-32", "", "14"])
+def test_a_date_that_is_none(date: str) -> None:
+    with pytest.raises(UsageError, match="is no date; expected for example 2014, 2014-05 or 2014-05-31"):
+        build_without_leaks(benchmark(), look=("time",), before=date)
+
+
+def test_a_date_that_nobody_looks_at() -> None:
+    with pytest.raises(UsageError, match="--before: is given, and nobody looks at dates"):
+        build_without_leaks(benchmark(), before="2014")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw
 
 from curate.build.leakage import components
-from curate.build.near import cluster, clusters, hash_file, near_pairs
+from curate.build.near import cluster, clusters, hash_file, hash_picture, near_pairs
 from curate.dataset import from_records
 from curate.errors import UsageError
 from curate.model import Image, Info
@@ -90,6 +91,24 @@ def test_pictures(pictures: Path) -> None:
     assert clusters(data, jobs=2).tolist() == code.tolist()
     with pytest.raises(UsageError, match="source s: the folder of its images is not known; give --root s="):
         clusters(data.replace(info=Info(name="d")))
+
+
+def test_the_bits_are_those_of_the_library(pictures: Path) -> None:
+    with PilImage.open(pictures / "a.png") as picture:
+        p, d = hash_picture(picture)
+        assert f"{p:016x}" == str(imagehash.phash(picture))
+        assert f"{d:016x}" == str(imagehash.dhash(picture))
+
+
+def test_a_deep_grey_picture_is_hashed_by_what_is_seen_of_it(tmp_path: Path) -> None:
+    """Greys of 16 bits, all of them below 4,096: bytes by clipping would be white all over."""
+    grey = np.asarray(scene(3).convert("L"))
+    PilImage.fromarray(1000 + grey.astype(np.uint16) * 12).save(tmp_path / "deep.png")
+    PilImage.fromarray(grey).save(tmp_path / "plain.png")
+    deep, plain = hash_file(tmp_path / "deep.png"), hash_file(tmp_path / "plain.png")
+    assert deep and plain
+    assert (deep[0] ^ plain[0]).bit_count() <= 6
+    assert (deep[1] ^ plain[1]).bit_count() <= 10
 
 
 def test_a_picture_that_cannot_be_read_has_no_hash(tmp_path: Path) -> None:

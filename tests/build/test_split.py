@@ -15,6 +15,7 @@ from curate.model import (
     Annotation,
     Category,
     Coverage,
+    Finding,
     Image,
     Info,
     Instance,
@@ -120,7 +121,7 @@ def test_worked_by_hand() -> None:
         "gallery images of unknown sequence": 2,
     }
     assert step(split, "pairs") == {"positive": 2, "ignored": 0, "negative": 1, "unjudged": 1}
-    (problem,) = split.problems
+    (problem,) = lost(split)
     assert (problem.code, problem.item, problem.severity) == ("Q02", "tram", "warning")
     assert split.info.command
     assert split.info.command.options == {
@@ -203,12 +204,12 @@ def test_given_queries_and_no_others() -> None:
     assert queries(split) == ["s/a#1", "s/b#3"]
     assert split.info.command
     assert split.info.command.options["queries"] == ["s/a#1", "s/b#3"]
-    assert split.problems == ()
+    assert lost(split) == []
     # Not all of them can be: an image must be left to be found.
     every = build_split(data, target="category", given=[f"s/{k}#{n}" for n, k in enumerate("aabcd", 1)])
     assert len(queries(every)) == 3
     assert step(every, "queries: given")["given and not taken"] == 2
-    assert [problem.code for problem in every.problems] == ["Q02", "Q02"]
+    assert [problem.code for problem in lost(every)] == ["Q02", "Q02"]
     with pytest.raises(UsageError, match="given query 's/x#1': is no annotation of the dataset"):
         build_split(data, target="category", given=["s/x#1"])
 
@@ -217,7 +218,7 @@ def test_given_queries_that_are_no_candidates_are_named() -> None:
     data = dataset(*map(image, "ab"), box("a", 1), box("a", 2, status="proposal"), box("b", 1))
     split = build_split(data, target="category", given=["s/a#1", "s/a#2"])
     assert queries(split) == ["s/a#1"]
-    assert [problem.item for problem in split.problems] == ["s/a#2"]
+    assert [problem.item for problem in lost(split)] == ["s/a#2"]
 
 
 def test_text_queries_take_no_image_from_the_gallery() -> None:
@@ -240,7 +241,7 @@ def test_text_queries_take_no_image_from_the_gallery() -> None:
     ]
     assert roles(split) == {"a": "gallery", "b": "gallery"}
     assert overview(split)["positive"].to_pylist() == [1, 1]
-    assert [problem.item for problem in split.problems] == ["tram"]
+    assert [problem.item for problem in lost(split)] == ["tram"]
     with pytest.raises(UsageError, match="--kind text: given together with --rule"):
         build_split(data, kind="text", rule="first")
     with pytest.raises(SchemaError, match="no query can be chosen among 0 targets"):
@@ -292,6 +293,117 @@ def test_unjudged_images_are_dropped_with_queries_that_only_they_answered() -> N
     assert split.info.command.options["unjudged"] == "drop"
     with pytest.raises(SchemaError, match="no query keeps a positive when unjudged images are dropped"):
         build_split(data.replace(coverage=data.table("coverage").slice(0, 0)), target="category", unjudged="drop")
+
+
+def test_why_a_target_got_no_query() -> None:
+    data = dataset(
+        *[image(key, "x") for key in "ab"],
+        *map(image, "cdef"),
+        *[Category(name=name) for name in ("pram", "cart", "bike")],
+        box("a", 1, category="pram", size=50),
+        box("b", 2, category="pram", size=50),
+        box("c", 3, category="cart", size=50),
+        box("d", 4, category="bike", size=50),
+        box("f", 5, category="bike", size=5),  # too small to be found
+        *[box(key, 6, size=60) for key in "ef"],
+    )
+    split = build_split(data, target="category", min_area=20)
+    alone = "got no query: only 1 image shows it, and nothing would be left to find"
+    assert {one.item: one.message for one in lost(split)} == {
+        "pram": "got no query: its 2 images are all of one sequence, and nothing would be left to find",
+        "cart": alone,
+        "bike": alone,
+    }
+    with pytest.raises(SchemaError, match=r"among 4 targets \(category\): none of them has a mask; expected"):
+        build_split(data, target="category", rule="cleanest", min_area=20)
+    with pytest.raises(UsageError, match="--min-area: is nan; expected an area in px²"):
+        build_split(data, target="category", min_area=float("nan"))
+
+
+def test_two_targets_that_need_the_same_images() -> None:
+    """Whichever of a and b becomes a query, another target would have none left."""
+    shared = [box(key, n, category=name) for key in "ab" for n, name in enumerate(("bus", "car"))]
+    split = build_split(dataset(*map(image, "ab"), *shared), target="category", group="none")
+    assert len(queries(split)) == 2  # both from one image; the other answers both
+    chain = [("a", "bus"), ("b", "bus"), ("b", "car"), ("c", "car"), ("c", "tram"), ("a", "tram")]
+    boxes = [box(key, n, category=name) for n, (key, name) in enumerate(chain)]
+    split = build_split(dataset(*map(image, "abc"), *boxes), target="category", group="none")
+    told = {one.message for one in lost(split)}
+    assert told == {"got no query: every candidate would take the last positive from it or from another query"}
+
+
+def doubtful() -> Dataset:
+    """Two queries: of the car, e is not covered; of the bus, b and f are not."""
+    return dataset(
+        *map(image, "abcdef"),
+        box("a", 1, size=90),
+        box("b", 1, size=10),
+        box("c", 1, category="bus", size=90),
+        box("d", 1, category="bus", size=10),
+        box("e", 1, category="bus", size=5),
+        image("far"),
+        Member(image_id="s/far", role="distractor"),
+        *[Member(image_id=f"s/{key}", role="gallery") for key in "abcdef"],
+        *[Coverage(scope=f"s/{key}", category="car", state="exhaustive") for key in "abcdf"],
+        *[Coverage(scope=f"s/{key}", category="bus", state="exhaustive") for key in "acde"],
+    )
+
+
+def test_unjudged_images_are_told_for_each_query() -> None:
+    found = build_split(doubtful(), target="category")
+    assert [(one.code, one.severity, one.item, one.message.split(":")[0]) for one in found.problems] == [
+        ("Q09", "info", "q:s/a#1", "2 of 5 gallery images are unjudged for it"),  # e, and the distractor
+        ("Q09", "info", "q:s/c#1", "3 of 5 gallery images are unjudged for it"),
+    ]
+    assert found.table("judgements").num_rows == 0
+
+
+def test_unjudged_images_are_passed_over_for_their_query_alone() -> None:
+    plain = build_split(doubtful(), target="category")
+    split = build_split(doubtful(), target="category", unjudged="ignore")
+    assert roles(split) == roles(plain)
+    assert labels(split) == {
+        "q:s/a#1": {"b": "positive", "e": "ignore"},
+        "q:s/c#1": {"d": "positive", "e": "positive", "b": "ignore", "f": "ignore"},
+    }
+    assert step(split, "unjudged images passed over") == {"queries": 2, "pairs": 3}
+    assert split.problems == ()
+    # Nobody was asked about the distractor; that is why it stays, and stays unjudged.
+    before, after = overview(plain).to_pylist(), overview(split).to_pylist()
+    for was, now, passed in zip(before, after, (1, 2), strict=True):
+        assert now == was | {"ignored": was["ignored"] + passed, "unjudged": 1}
+    assert split.info.command
+    assert split.info.command.options["unjudged"] == "ignore"
+    again = build_split(split, unjudged="ignore")
+    assert labels(again) == labels(split)
+
+
+def test_passing_over_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.build.unjudged._MOST", 4)
+    with pytest.raises(UsageError, match="--unjudged ignore: would write 5 judgements; expected at most 4; use drop"):
+        build_split(doubtful(), target="category", unjudged="ignore")
+
+
+def test_nothing_unjudged_writes_no_judgement() -> None:
+    data = doubtful()
+    sure = data.replace(coverage=data.table("coverage").slice(0, 0))
+    records = [Coverage(scope=f"s/{key}", category="*", state="exhaustive") for key in ("far", *"abcdef")]
+    sure = sure.replace(coverage=from_records(Info(name="d"), records).table("coverage"))
+    split = build_split(sure, target="category", unjudged="ignore")
+    assert split.table("judgements").num_rows == 0
+    assert step(split, "unjudged images passed over") == {"queries": 0, "pairs": 0}
+
+
+def lost(split: Dataset) -> list[Finding]:
+    """What is told beside the unjudged images of each query."""
+    return [one for one in split.problems if one.code != "Q09"]
+
+
+def labels(split: Dataset) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in split.table("judgements").to_pylist():
+        found.setdefault(row["query_id"], {})[row["image_id"].removeprefix("s/")] = row["label"]
+    return found
 
 
 def test_several_queries_per_target_from_different_images() -> None:
@@ -423,7 +535,7 @@ def test_queries_that_exist_are_kept_and_checked() -> None:
     assert roles(split) == {"a": "query", "b": "gallery", "c": "gallery", "d": "query", "e": "gallery"}
     assert step(split, "queries kept") == {"queries": 2, "without positive": 1}
     assert step(split, "leaks by sequence: found")["gallery images of a query's sequence"] == 1
-    (problem,) = split.problems
+    (problem,) = lost(split)
     assert (problem.code, problem.item) == ("Q02", "two")
     assert split.info.command
     assert split.info.command.options == {"keep-members": True, "group": "sequence"}
@@ -523,7 +635,7 @@ def test_promises(data: Dataset, options: dict[str, Any]) -> None:
     if options["group"] == "sequence":
         assert not {sequence[i] for i in query_images} & {sequence[i] for i in searched} - {None}
     # A target without query is reported, and no other.
-    assert {problem.item for problem in split.problems} == {target for target, _, _ in found} - set(per_target)
+    assert {problem.item for problem in lost(split)} == {target for target, _, _ in found} - set(per_target)
     # Nothing else changed, and the same again.
     assert split.table("annotations") is data.table("annotations")
     assert build_split(data, **options).fingerprint() == split.fingerprint()

@@ -214,3 +214,13 @@ def test_with_a_root_the_pictures_are_looked_at(read: Any, tmp_path: Path) -> No
     (pictures / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match=r"a\.png: .*cut short"):
         read(document(images=images), root=pictures)
+
+
+@pytest.mark.parametrize("key", ["curate", "info"])
+def test_text_that_is_not_utf_8_beside_the_rows(tmp_path: Path, key: str) -> None:
+    """The decoder leaves parts as they are at first, and says only later that they are no text."""
+    file = tmp_path / "x.json"
+    other = b'"%s": {"schema_version": "\xff\xfe", "columns": {}, "info": {}}' % key.encode()
+    file.write_bytes(b'{"images": [], "annotations": [], "categories": [], ' + other + b"}")
+    with pytest.raises(SourceError, match=f"{key}: is not UTF-8 text"):
+        coco.read(file)

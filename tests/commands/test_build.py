@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as PilImage
 
@@ -139,6 +141,33 @@ def test_leakage(here: Path, curate: Run) -> None:
     assert "neither a gallery nor two splits" in curate("build", "leakage", "one", "-o", "y", code=2).stderr
 
 
+def test_leakage_by_embeddings(here: Path, curate: Run) -> None:
+    split = {"x": "train", "y": "test", "z": "test"}
+    records = [Image(id=f"s/{key}", source="s", split=name) for key, name in split.items()]
+    store.write(from_records(Info(name="two"), records), here / "two")
+    np.savez(here / "v.npz", id=np.array(["s/x", "s/y", "s/z"]), vector=[[1, 0], [0.99, 0.1], [0, 1]])
+    arguments = ["build", "leakage", "two", "--embeddings", "v.npz"]
+    done = curate(*arguments, "--forbid", "embedding", "-o", "out", code=1)
+    assert "leaks by embedding: 2 images that share their embedding stand on 2 sides" in done.stderr
+    done = curate(*arguments, "--look", "embedding", "--fix", "drop", "-o", "out", "--index", "faiss")
+    assert "leaks by embedding: found: 1 links, 2 images" in done.stdout
+    made = store.read(here / "out")
+    assert made.table("images").num_rows == 2
+    assert made.info.command
+    assert made.info.command.options["embeddings"] == sha256((here / "v.npz").read_bytes()).hexdigest()
+    done = curate(*arguments, "--look", "embedding", "--min-cosine", "0.999", "--dry-run")
+    assert "leaks by embedding: none" in done.stdout
+    assert "is given, and nobody looks at it" in curate(*arguments, "--dry-run", code=2).stderr
+    said = curate("build", "leakage", "two", "--look", "embedding", "--dry-run", code=2).stderr
+    assert "--embeddings: is missing; expected together with --look embedding" in said
+    (here / "v.npz").write_bytes(b"PK")
+    said = curate(*arguments, "--look", "embedding", "--dry-run", code=2).stderr
+    assert said == (
+        "curate: v.npz: is no .npz file of plain arrays;"
+        " expected arrays (or Parquet columns) id (n) and vector (n, d)\n"
+    )
+
+
 def test_train_val_test(here: Path, curate: Run) -> None:
     done = curate("build", "split", "train-val-test", "one", "--share", "train=0.6", "--share", "test=0.4", "-o", "out")
     assert done.stdout.splitlines()[1:3] == [
@@ -211,6 +240,17 @@ def test_merge(here: Path, curate: Run) -> None:
             ["build", "subset", "one", "-o", "x", "--attribute", "wether=fog"],
             2,
             "no one of the images has 'wether'; expected one of date_evidence, licence, place",
+        ),
+        (["build", "subset", "one", "-o", "one/x"], 2, "one/x: lies in the input one; nothing is changed in place"),
+        (["build", "subset", "one", "-o", "x", "--supercategory", "v"], 2, "the dataset has no supercategory at all"),
+        (["build", "split", "train-val-test", "one", "-o", "x", "--share", "=1"], 2, "share 1: names no split"),
+        (["build", "split", "query-gallery", "one", "-o", "x", "--min-area", "nan"], 2, "--min-area: is nan"),
+        (["build", "support", "one", "-o", "x", "--min-area", "inf"], 2, "--min-area: is inf; expected an area in px²"),
+        (["build", "leakage", "one", "-o", "x", "--look", "time", "--before", "May"], 2, "--before 'May': is no date"),
+        (
+            ["build", "split", "query-gallery", "one", "-o", "x", "--kind", "mask"],
+            1,
+            "among 2 targets (category): none of them has a mask; expected annotations of truth with masks",
         ),
         (["build", "subset", "one", "-o", "x", "--preset", "instre-xs"], 2, "no image is of source instre"),
         (["build", "subset", "one", "-o", "x", "--sample", "1.5"], 2, "sample '1.5': is no size"),

@@ -243,3 +243,17 @@ def test_run_files_are_read_in_blocks(truth: Truth, put: Callable[..., Path], mo
     monkeypatch.setattr(results, "_BLOCK", 64)
     lines = "".join(f"q Q0 item{i:03d} {i} {100 - i} t\n" for i in range(50))
     assert lists(ev.read_results([put(lines)], truth)) == {"q": [f"item{i:03d}" for i in range(50)]}
+
+
+def test_bytes_that_are_no_text_and_files_cut_within_their_header(tmp_path: Path) -> None:
+    truth = make_truth("t", ["q"], ["a"], *[np.zeros(0, np.int64)] * 3)
+    damaged = {
+        "ids.json": b'{"q": ["a\xff"]}',
+        "scores.json": b'{"q": {"a\xff": 1.0, "b": NaN}}',
+        "cut.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', 'fortran_order': False, 'shape': (6, 3), NaN     \n",
+        "cut.parquet": b"PAR1" + bytes(40) + b"\x08\x00\x00\x00PAR1",
+    }
+    for name, data in damaged.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(SourceError, match=name):
+            ev.read_results([tmp_path / name], truth)

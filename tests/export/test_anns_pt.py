@@ -308,8 +308,8 @@ def test_numbers_of_instances_are_kept_where_each_image_shows_one_set(tmp_path: 
     entries = written(made(*records), tmp_path)
     assert (entries["q.png"]["ins"], entries["g.png"]["ins"], entries["g.png"]["set"]) == (7, [7], "A")
     assert "obj_name" not in entries["q.png"]
-    # Two sets in one image, or a number with a leading zero: numbers are given anew.
-    for other in ("B/7", "A/07"):
+    # Two sets in one image, a number with a leading zero, or what is no name of a set: numbers are given anew.
+    for other in ("B/7", "A/07", "A/b/7"):
         entries = written(made(*records, shown("g.png", 1, other, (0, 0, 2, 2))), tmp_path)
         assert entries["g.png"]["obj_name"] == ["A/7", other]
         assert len(set(entries["g.png"]["ins"])) == 2

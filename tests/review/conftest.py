@@ -16,10 +16,12 @@ from PIL import Image as PilImage
 from curate import store
 from curate.dataset import Dataset, from_records
 from curate.model import Annotation, Category, Image, Info, Judgement, Query, SourceRecord
-from curate.review import folder, server, tasks
+from curate.review import api as apis
+from curate.review import folder, rounds, server, tasks
 from curate.review.api import Api, join
-from curate.review.plan import Plan
+from curate.review.plan import Plan, preset
 from curate.review.server import Server
+from tests.review.wire import Wire, wire_to
 
 PEOPLE = ("p1", "p2", "p3")
 PASSWORD = "a long password 1"
@@ -102,17 +104,19 @@ def review_of(studio: Studio, path: Path, plan: Plan, images: int = 30) -> Case:
     return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
 
 
-def work(studio: Studio, case: Case, person: str, rng: random.Random, reject: float = 0.0) -> int:
-    """Do all open tasks of one person through the API, as the page would; gives how many."""
+def work(
+    studio: Studio, case: Case, person: str, rng: random.Random, reject: float = 0.0, most: int | None = None
+) -> int:
+    """Do the open tasks of one person, or so many, through the API, as the page would; gives how many."""
     api = studio.api(person)
     done = 0
-    state = case.read().state
-    wanted = {job.key: job for job in state.jobs if job.status == "open" and job.person == person}
+    review = case.read()
+    wanted = {job.key: job for job in review.state.jobs if job.status == "open" and job.person == person}
     for project in api.pages("/api/projects/"):
-        if case.read().about.id not in project["description"] or not project["description"].endswith(f"for {person}"):
+        if review.about.id not in project["description"] or not project["description"].endswith(f"for {person}"):
             continue
         for task in list(api.pages("/api/tasks", project=project["id"], fields="all")):
-            if task["annotations"] or task["data"]["key"] not in wanted:
+            if task["annotations"] or task["data"]["key"] not in wanted or done == most:
                 continue
             result = [dict(region) for one in task["predictions"] for region in one["result"]]
             if not result:
@@ -132,3 +136,50 @@ def work(studio: Studio, case: Case, person: str, rng: random.Random, reject: fl
             api.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
             done += 1
     return done
+
+
+def push(studio: Studio, case: Case, api: Api | None = None) -> rounds.Pushed:
+    return rounds.push(case.read(), api or studio.api(), case.material, studio.root)
+
+
+def pull(studio: Studio, case: Case, api: Api | None = None) -> rounds.Pulled:
+    return rounds.pull(case.read(), api or studio.api(), case.material)
+
+
+def on_server(studio: Studio, case: Case) -> list[dict[str, Any]]:
+    """All tasks of a review."""
+    api = studio.api()
+    mark = case.read().about.id
+    return [
+        task
+        for project in list(api.pages("/api/projects/"))
+        if mark in project["description"]
+        for task in api.pages("/api/tasks", project=project["id"], fields="all")
+    ]
+
+
+def once_each(studio: Studio, case: Case) -> bool:
+    """Whether every open job has one task on the server, and nothing else is there."""
+    keys = [task["data"]["key"] for task in on_server(studio, case)]
+    return sorted(keys) == sorted(job.key for job in case.read().state.jobs)
+
+
+# One round, one person at a time, boxes only.
+ONE = {"rounds": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}]}
+
+
+@pytest.fixture
+def wire(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    monkeypatch.setattr(apis, "_WAITS", (0.01, 0.01))
+    with wire_to(studio.server.url) as made:
+        yield made
+
+
+def through(wire: Wire, studio: Studio, timeout: float = 60) -> Api:
+    """The administrator, who reaches the server by a wire only."""
+    return Api(wire.url, studio.server.token, timeout=timeout)
+
+
+def of_one(studio: Studio, path: Path, images: int = 5) -> Case:
+    """A review by p1 alone."""
+    return review_of(studio, path, preset("quick", ("p1",), **ONE), images)

@@ -3,55 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.geometry import box_iou
 from curate.review import agreement
 from curate.review.agreement import Counts, Seen
-
-A = np.array([[10, 10, 20, 20], [50, 10, 10, 10]], float)
-B = np.array([[12, 11, 20, 20], [52, 12, 10, 10], [80, 40, 10, 10]], float)
-IOU = box_iou(A, B)
-
-
-def test_the_example_has_the_stated_overlaps() -> None:
-    assert np.allclose(IOU, [[342 / 458, 0, 0], [0, 64 / 136, 0]])
-
-
-@pytest.mark.parametrize(
-    ("threshold", "pairs", "precision", "recall", "f1", "quality"),
-    [
-        (0.40, 2, 2 / 3, 1, 0.8000, 0.4869),
-        (0.50, 1, 1 / 3, 1 / 2, 0.4000, 0.2987),
-        (0.70, 1, 1 / 3, 1 / 2, 0.4000, 0.2987),
-        (0.75, 0, 0, 0, 0, 0),
-    ],
-)
-def test_precision_recall_f1_and_panoptic_quality(
-    threshold: float, pairs: int, precision: float, recall: float, f1: float, quality: float
-) -> None:
-    counts = agreement.count(IOU, threshold)
-    assert counts.pairs == pairs
-    assert (counts.precision, counts.recall) == pytest.approx((precision, recall))
-    assert (counts.f1, counts.quality) == pytest.approx((f1, quality), abs=5e-5)
-
-
-def test_mean_overlap() -> None:
-    assert agreement.count(IOU, 0.5).matched_iou == pytest.approx(0.7467, abs=5e-5)
-    assert agreement.count(IOU, 0.4).matched_iou == pytest.approx(0.6087, abs=5e-5)
-    assert agreement.count(IOU, 0).object_iou == pytest.approx(0.4058, abs=5e-5)
-    assert agreement.count(IOU, 0.8).matched_iou is None
-
-
-def test_the_sweep() -> None:
-    sweep = agreement.f1_sweep([(IOU, None)])
-    assert list(sweep) == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
-    assert sum(sweep.values()) / 10 == pytest.approx(0.4 * 5 / 10)
 
 
 def test_more_pairs_win_over_the_best_pair() -> None:
@@ -59,17 +18,20 @@ def test_more_pairs_win_over_the_best_pair() -> None:
     assert [(pair.a, pair.b) for pair in agreement.match(iou, 0.5)] == [(0, 1), (1, 0)]
 
 
+def test_counts_become_figures() -> None:
+    """The example's counts at IoU 0.4 and 0.5: two and one pair of two objects and three."""
+    two, one = Counts(2, 2, 3, 342 / 458 + 64 / 136), Counts(1, 2, 3, 342 / 458)
+    assert (two.precision, two.recall, two.f1) == pytest.approx((2 / 3, 1, 0.8))
+    assert (one.precision, one.recall, one.f1) == pytest.approx((1 / 3, 1 / 2, 0.4))
+    assert (two.quality, one.quality) == pytest.approx((0.4869, 0.2987), abs=5e-5)
+    assert (two.matched_iou, one.matched_iou) == pytest.approx((0.6087, 0.7467), abs=5e-5)
+    assert two.object_iou == pytest.approx(0.4058, abs=5e-5)
+
+
 def test_nothing_and_nothing_agree_nothing_and_something_do_not() -> None:
-    both, one = agreement.count(np.zeros((0, 0)), 0.5), agreement.count(np.zeros((0, 3)), 0.5)
-    assert (both.precision, both.recall, both.f1) == (1, 1, 1)
-    assert (one.f1, one.precision) == (0, 0)
-    assert sum([both, one], Counts()).f1 == 0  # pooled: counts are summed before they are divided
-
-
-def test_labels_forbid_pairs() -> None:
-    allowed = agreement.equal_labels(["car", "car"], ["bus", "car", "car"])
-    assert agreement.count(IOU, 0.4, allowed).pairs == 1
-    assert agreement.equal_labels([], ["car"]).shape == (0, 1)
+    both, alone = Counts(), Counts(0, 0, 3)
+    assert (both.precision, both.recall, both.f1, both.matched_iou) == (1, 1, 1, None)
+    assert (alone.f1, alone.precision) == (0, 0)
 
 
 @given(st.integers(0, 4), st.integers(0, 4), st.integers(0, 10**6), st.sampled_from([0.2, 0.5, 0.8]))
@@ -115,49 +77,18 @@ def test_kappas() -> None:
     assert agreement.fleiss(np.array([[3, 0], [3, 0]])) is None
 
 
-def test_krippendorffs_alpha() -> None:
-    ratings = [[1, 1, 2, 2, 1, None], [1, 1, 2, 2, 2, 1], [1, 2, 2, 2, 1, 1]]
-    units = [[value for value in unit if value is not None] for unit in zip(*ratings, strict=True)]
-    assert agreement.alpha(units, agreement.nominal) == pytest.approx(0.5556, abs=5e-5)
-    assert agreement.alpha([[1, 1], [1, 1]], agreement.nominal) is None
-    assert agreement.alpha([], agreement.nominal) is None
-
-
-def test_alpha_over_existence_and_position() -> None:
+def test_units_hold_one_box_of_each_person_at_most() -> None:
     people = [
         [Seen((10, 10, 20, 20)), Seen((50, 10, 10, 10))],
         [Seen((12, 11, 20, 20)), Seen((52, 12, 10, 10))],
         [Seen((10, 10, 20, 22)), Seen((80, 40, 10, 10))],
     ]
-    units = agreement.clusters(people)
-    assert [[value is None for value in unit] for unit in units] == [
-        [False, False, False],
-        [False, False, True],
-        [True, True, False],
-    ]
-    assert agreement.alpha(units, agreement.seen_distance) == pytest.approx(0.3197, abs=5e-5)
-    assert agreement.alpha_boxes(units) == pytest.approx(0.3197, abs=5e-5)
+    assert agreement.cluster_places(people) == [[0, 0, 0], [1, 1, None], [None, None, 1]]
+    assert agreement.clusters(people)[1] == [people[0][1], people[1][1], None]
     assert agreement.clusters([[], []]) == []
-    assert agreement.alpha_boxes([]) is None
-
-
-def test_alpha_of_many_boxes_is_estimated_closely() -> None:
-    rng = np.random.default_rng(0)
-    units: list[list[Seen | None]] = []
-    for _ in range(200):
-        x, y = rng.uniform(0, 100, 2)
-        moved = [Seen((x + rng.normal(0, 4), y, 30.0, 30.0)) for _ in range(3)]
-        units.append([None if rng.random() < 0.2 else one for one in moved])
-    exact = agreement.alpha(units, agreement.seen_distance)
-    assert exact is not None
-    assert agreement.alpha_boxes(units) == pytest.approx(exact, abs=1e-12)
-    assert agreement.alpha_boxes(units, exact=100) == pytest.approx(exact, abs=0.005)
-
-
-def test_classes_may_count_too() -> None:
-    car, bus = Seen((0, 0, 1, 1), "car"), Seen((0, 0, 1, 1), "bus")
-    assert agreement.seen_distance(car, bus) == 0
-    assert agreement.seen_distance(car, bus, labels=True) == 1
+    # Both of A's boxes overlap with B's: the closer one gets it.
+    twice = [[Seen((0, 0, 10, 10)), Seen((1, 0, 10, 10))], [Seen((1, 0, 10, 11))]]
+    assert agreement.cluster_places(twice) == [[0, None], [1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +105,14 @@ def test_an_inspected_lot_is_accepted_rejected_or_looked_at_further() -> None:
     assert agreement.decide(0, 0, 0.05) == "more"
 
 
+def test_how_many_to_inspect_until_it_is_decided() -> None:
+    assert agreement.enough(4, 125, 0.08) == 125  # is decided
+    assert agreement.enough(0, 10, 0.05) == 73  # 0 of 73: upper bound 1.96² / (73 + 1.96²) = 5.0 %
+    assert agreement.decide(0, 72, 0.05) == "more"
+    assert agreement.enough(5, 100, 0.05) is None  # exactly at the target: never
+    assert agreement.enough(0, 0, 0.05) is None
+
+
 def test_times() -> None:
     seen = agreement.times([6, 7, 8, 7, 9, 400])
     assert seen is not None
@@ -186,11 +125,3 @@ def test_drift() -> None:
     quality = [0.85, 0.87, 0.84, 0.80, 0.79, 0.78, 0.77, 0.76]
     assert agreement.drift(quality, 0.86, 0.05) == 8
     assert agreement.drift(quality[:7], 0.86, 0.05) is None
-
-
-def test_the_bootstrap_is_repeatable_and_covers_the_mean() -> None:
-    values = list(np.random.default_rng(0).normal(5, 1, 100))
-    low, high = agreement.bootstrap(lambda those: float(np.mean(those)), values)
-    assert (low, high) == agreement.bootstrap(lambda those: float(np.mean(those)), values)
-    spread = 1.96 * np.std(values) / math.sqrt(100)
-    assert (low, high) == pytest.approx((np.mean(values) - spread, np.mean(values) + spread), abs=0.05)

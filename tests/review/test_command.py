@@ -59,9 +59,9 @@ def test_a_review_by_the_command_line(studio: Studio, curate: Curate, tmp_path: 
     status = said("review-status", curate("review", "status", "rounds", "--json").stdout)
     assert status["items"] == {"accepted": 6}  # type: ignore[index]
     assert "annotate  p1" in curate("review", "status", "rounds").stdout
-    (found,) = said("review-agreement", curate("review", "agreement", "rounds", "--json").stdout)  # type: ignore[misc]
-    assert found["pairs"][0]["objects"] == 12
-    assert "F1@.5" in curate("review", "agreement", "rounds").stdout
+    found = said("review-agreement", curate("review", "agreement", "rounds", "--json").stdout)
+    assert found["rounds"][0]["pairs"][0]["objects"] == 12  # type: ignore[index]
+    assert "F1@50:95" in curate("review", "agreement", "rounds").stdout
     done = json.loads(curate("review", "finish", "rounds", "-o", "done", "--json").stdout)
     assert (done["accepted"], done["left"]) == (6, 0)
     assert done["truth"] + done["ties"] >= 6

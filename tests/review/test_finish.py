@@ -11,10 +11,11 @@ import pytest
 
 from curate import store, verify
 from curate.dataset import Dataset, from_records
+from curate.errors import ReviewError
 from curate.geometry import rle_area, rle_from_mask
 from curate.model import Annotation, Category, Coverage, Image, Info, SourceRecord
 from curate.review import finish as finishing
-from curate.review import folder, log, report
+from curate.review import folder, log, measures, report
 from curate.review.finish import Finished
 from curate.review.folder import Review
 from curate.review.log import Did, Event
@@ -145,21 +146,97 @@ def test_a_consensus_of_three(tmp_path: Path) -> None:
     assert rle_area(kept.segmentation) == 22 * 22  # the pixels of two of three
     about = msgspec.json.decode(rows["toy/0#p1"]["attributes"])["review"]
     assert (about["votes"], about["voters"], about["people"]) == (3, 3, list(PEOPLE))
-    (found,) = report.agreements(review.plan, review.state)
+    (found,) = measures.agreements(review.plan, review.state, review.items, every=True)
     first = {one.of: one for one in found.pairs}
     # p1 and p2: a pair of car in image 0; car against bus in image 1; one object against none in image 2.
     assert first["p1 and p2"].f1 == pytest.approx(2 * 1 / 5)
     assert (first["p1 and p2"].images, first["p1 and p2"].objects) == (3, 5)
-    assert first["p1 and p2"].label_agreement == 0.5
-    assert first["p1 and p2"].kappa == 0.0
-    assert first["p2 and p3"].agreed_empty == 1
+    assert (more := first["p1 and p2"].more) is not None
+    assert (more.label_agreement, more.kappa) == (0.5, 0.0)
+    assert (other := first["p2 and p3"].more) is not None
+    assert other.agreed_empty == 1
     assert found.alpha is not None
     assert 0 < found.alpha < 1
 
 
+def test_a_consensus_of_polygons_is_the_majority_of_what_they_paint(tmp_path: Path) -> None:
+    """Squares of 20, 22 and 24 px from one corner: 22 x 22 have two of three."""
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    for person, size in zip(PEOPLE, (20.0, 22.0, 24.0), strict=True):
+        ring = [1.0, 1.0, 1.0 + size, 1.0, 1.0 + size, 1.0 + size, 1.0, 1.0 + size]
+        said["toy/0", person] = {"objects": (row(f"toy/0#{person}", w=size, h=size, polygons=[[ring]]),)}
+    _, done = play(tmp_path, preset("consensus", PEOPLE), said)
+    (made,) = [one for one in done.dataset.table("annotations").to_pylist() if one["round"]]
+    kept = msgspec.convert(made["segmentation"], type(MASK))
+    assert (made["status"], rle_area(kept), made["polygons"]) == ("truth", 22 * 22, None)
+    assert [made[name] for name in "xywh"] == [1, 1, 22, 22]
+
+
+def test_two_equal_boxes_of_one_person_are_two_votes_of_hers_and_not_one(tmp_path: Path) -> None:
+    """Each of her boxes stands in a unit of its own: one is agreed on, the other has one vote of three."""
+    said: dict[tuple[str, str], dict[str, Any]] = {
+        ("toy/0", "p1"): {"objects": (row("toy/0#a"), row("toy/0#b"))},
+        ("toy/0", "p2"): {"objects": (row("toy/0#c"),)},
+    }
+    _, done = play(tmp_path, preset("consensus", PEOPLE), said)
+    made = [one for one in done.dataset.table("annotations").to_pylist() if one["round"]]
+    assert [(one["id"], one["status"]) for one in made] == [("toy/0#a", "truth")]
+
+
+def test_the_lineage_says_how_good_the_work_was(tmp_path: Path) -> None:
+    """Of two objects one was a defect: 50 %, Wilson's bounds 9.5 % and 90.5 %."""
+    _, done = play(tmp_path, QUICK, SAID)
+    command = done.dataset.info.command
+    assert command is not None
+    (step,) = command.steps
+    assert step.what == "lot of round inspect: reject, 50.0 % defects (95 %: 9.5-90.5 %), at most 5 % allowed"
+    assert step.counts == {"objects": 2, "defects": 1}
+    assert done.figures == (step.what,)
+    blind: dict[tuple[str, str], dict[str, Any]] = {
+        ("toy/0", person): {"objects": (row(f"toy/0#{person}"),)} for person in PEOPLE
+    }
+    (tmp_path / "b").mkdir()
+    _, done = play(tmp_path / "b", preset("consensus", PEOPLE), blind)
+    command = done.dataset.info.command
+    assert command is not None
+    assert command.steps[0].what.startswith("agreement of round annotate: alpha ")
+    assert "F1@50:95 1.000" in command.steps[0].what
+    assert command.steps[0].counts == {"people": 3, "images": 3, "objects": 1}
+
+
+@pytest.mark.parametrize(("defects", "accepted"), [(0, True), (1, False)])
+def test_a_lot_is_taken_whole_where_its_sample_is_good_enough(tmp_path: Path, defects: int, accepted: bool) -> None:
+    """A sample of one image of three, with 100 objects: without a defect the bound is 3.7 %, with one 5.4 %."""
+    rule = {"name": "inspect", "kind": "inspect", "shows": "prelabels", "share": 0.34, "accept": {}}
+    plan = preset("quick", ("p1",), rounds=[rule], seed=9)
+    did = [Did(f"d{n}", "unchanged", f"d{n}", 1.0) for n in range(100 - defects)]
+    did += [Did(f"e{n}", "added") for n in range(defects)]
+    said: dict[tuple[str, str], dict[str, Any]] = {
+        (f"toy/{i}", "*"): {"verdict": "accept", "did": tuple(did)} for i in range(3)
+    }
+    review, done = play(tmp_path, plan, said)
+    (taken,) = [item for item, standing in review.state.items.items() if standing.status == "accepted"]
+    assert taken == "toy/2"  # on which nothing is marked
+    assert (done.lot, done.left) == (0, 2)
+    if not accepted:
+        with pytest.raises(ReviewError, match="no lot was accepted"):
+            finishing.finish(dataset(), review, ["bus", "car"], name="done", lot=True)
+        return
+    done = finishing.finish(dataset(), review, ["bus", "car"], name="done", lot=True)
+    assert (done.lot, done.left, done.accepted) == (2, 0, 1)
+    rows = {one["id"]: one["status"] for one in done.dataset.table("annotations").to_pylist()}
+    assert rows == {"toy/0#box": "rejected", "toy/0#mask": "truth", "toy/1#mask": "truth"}
+    scopes = {one["scope"] for one in done.dataset.table("coverage").to_pylist() if one["origin"] == "human:p1"}
+    assert scopes == {"toy/2"}  # nobody looked at the others
+    command = done.dataset.info.command
+    assert command is not None
+    assert command.options["lot"] is True
+    assert command.steps[0].what.startswith("lot of round inspect: accept, 0.0 % defects (95 %: 0.0-3.7 %)")
+
+
 def test_rounds_that_start_from_another_are_no_agreement(tmp_path: Path) -> None:
     review, _ = play(tmp_path, QUICK, SAID)
-    assert report.agreements(review.plan, review.state) == []
+    assert measures.agreements(review.plan, review.state) == []
 
 
 def test_status(tmp_path: Path) -> None:
@@ -171,4 +248,6 @@ def test_status(tmp_path: Path) -> None:
     assert (change.objects, change.changed, change.defects) == (2, 1, 1)  # IoU 0.4 is below 0.75
     assert change.moved_by == pytest.approx(0.6)
     assert change.decision == "reject"  # of 1 in 2 even the lower bound, 9.5 %, is above 5 %
+    assert (change.low, change.high) == pytest.approx((0.0945, 0.9055), abs=5e-5)
+    assert (change.target, change.needed, change.started_from) == (0.05, 2, "prelabels")
     assert found.items == {"accepted": 3}

@@ -1,4 +1,7 @@
-"""The real page in headless Chromium: log in, get the next task, see what was pushed, say accept, submit."""
+"""The real page in headless Chromium: log in, get the next task, see what was pushed, accept or change it, submit.
+
+Screenshots are kept in the folder that CURATE_ARTEFACTS names, or in the test's own.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,12 @@ from typing import Any
 
 import pytest
 
-from curate.review import rounds
+from curate import store
+from curate.dataset import from_records
+from curate.model import Annotation, Category, Image
+from curate.review import folder, rounds, tasks
 from curate.review.plan import preset
-from tests.review.conftest import PASSWORD, PEOPLE, Studio, review_of
+from tests.review.conftest import PASSWORD, PEOPLE, Case, Studio, pull, push, review_of, toy
 
 
 class Page:
@@ -57,7 +63,40 @@ class Page:
             time.sleep(0.3)
         return found
 
+    def mouse(self, kind: str, x: float, y: float) -> None:
+        held = {"mouseMoved": "none", "mousePressed": "left", "mouseReleased": "left", "dragged": "left"}[kind]
+        kind, buttons = ("mouseMoved", 1) if kind == "dragged" else (kind, int(kind == "mousePressed"))
+        self.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y,
+            button=held,
+            buttons=buttons,
+            clickCount=int(held == "left"),
+        )
+
+    def click(self, x: float, y: float) -> None:
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.mouse(kind, x, y)
+
+    def drag(self, x: float, y: float, right: float, down: float) -> None:
+        self.mouse("mouseMoved", x, y)
+        self.mouse("mousePressed", x, y)
+        for step in range(1, 11):
+            self.mouse("dragged", x + right * step / 10, y + down * step / 10)
+        self.mouse("mouseReleased", x + right, y + down)
+
+    def enter(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            code = {"key": key, "code": f"Digit{key}", "windowsVirtualKeyCode": ord(key), "text": key}
+            self.call("Input.dispatchKeyEvent", type=kind, **code)
+
     def picture(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
 
@@ -97,31 +136,48 @@ def log_in(studio: Studio, person: str) -> list[http.cookiejar.Cookie]:
     return list(jar)
 
 
-def test_a_person_at_the_page(studio: Studio, tmp_path: Path) -> None:
-    rule = {"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box", "mask"]}
-    case = review_of(studio, tmp_path, preset("quick", PEOPLE, unit="group", rounds=[rule]), images=3)
-    rounds.push(case.read(), studio.api(), case.material, studio.root)
-    (job,) = [job for job in case.read().state.jobs if job.person == "p1"]
-    (project,) = [
-        p for p in studio.api().pages("/api/projects/") if p["description"].endswith(rounds.mark(case.read(), 0, "p1"))
-    ]
-    with page(tmp_path) as tab:
+@pytest.fixture
+def artefacts(tmp_path: Path) -> Path:
+    return Path(os.environ.get("CURATE_ARTEFACTS") or tmp_path)
+
+
+@contextmanager
+def at_the_task(studio: Studio, case: Case, folder: Path) -> Iterator[Page]:
+    """The page as p1 sees it who asks for the next task: its regions are there, and its image."""
+    mark = rounds.mark(case.read(), 0, "p1")
+    (project,) = [p for p in studio.api().pages("/api/projects/") if p["description"].endswith(mark)]
+    with page(folder) as tab:
         for cookie in log_in(studio, "p1"):
             tab.call("Network.setCookie", name=cookie.name, value=cookie.value, url=studio.server.url)
         tab.call("Page.navigate", url=f"{studio.server.url}/projects/{project['id']}/data/?labeling=1")
         tab.wait("window.Htx && Htx.annotationStore.selected && Htx.annotationStore.selected.regions.length == 1")
         tab.wait("[...document.images].some(i => i.naturalWidth == 64)")
+        yield tab
+
+
+def submit(tab: Page, verdict: str | None = None) -> None:
+    if verdict is not None:
+        found = f"[...document.querySelectorAll('label')].find(e => e.innerText.trim().startsWith('{verdict}'))"
+        tab.value(f"{found}.click()")
+    tab.value('document.querySelector(\'[aria-label="submit"], [aria-label="Submit current annotation"]\').click()')
+    tab.wait("document.body.innerText.includes('No More Tasks')")
+
+
+def test_a_person_at_the_page(studio: Studio, tmp_path: Path, artefacts: Path) -> None:
+    rule = {"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box", "mask"]}
+    case = review_of(studio, tmp_path, preset("quick", PEOPLE, unit="group", rounds=[rule]), images=3)
+    rounds.push(case.read(), studio.api(), case.material, studio.root)
+    (job,) = [job for job in case.read().state.jobs if job.person == "p1"]
+    with at_the_task(studio, case, tmp_path) as tab:
         tab.wait("[...document.images].some(i => i.naturalWidth == 220)")  # the query, beside it
-        tab.picture(tmp_path / "task.png")
+        tab.picture(artefacts / "task.png")
         # The whole image is seen, not a part of it.
         assert tab.value("Htx.annotationStore.selected.names.get('image').zoomScale") == 1
         (shown,) = tab.value("Htx.annotationStore.selected.serializeAnnotation()")
         assert shown["value"]["rectanglelabels"] == ["car"]
         assert "issue loading" not in tab.value("document.body.innerText")
-        tab.value("[...document.querySelectorAll('label')].find(e => e.innerText.trim().startsWith('accept')).click()")
-        tab.value('document.querySelector(\'[aria-label="submit"], [aria-label="Submit current annotation"]\').click()')
-        tab.wait("document.body.innerText.includes('No More Tasks')")
-        tab.picture(tmp_path / "after.png")
+        submit(tab, "accept")
+        tab.picture(artefacts / "after.png")
     assert rounds.pull(case.read(), studio.api(), case.material).new == 1
     state = case.read().state
     (standing,) = [standing for item, standing in state.items.items() if item == job.item]
@@ -130,3 +186,98 @@ def test_a_person_at_the_page(studio: Studio, tmp_path: Path) -> None:
     assert [did.action for did in answer.did] == ["unchanged"]
     assert list(answer.objects) == case.material.rows[case.material.items[job.item].image_id]
     assert answer.seconds is not None
+
+
+# The image on the screen: left, top, and how many pixels of the screen one of its own takes.
+FRAME = """(() => {
+  const shown = [...document.images].find(i => i.naturalWidth == 64).getBoundingClientRect();
+  return [shown.left, shown.top, shown.width / 64, shown.height / 48, innerWidth, innerHeight];
+})()"""
+
+
+def test_a_box_changed_by_hand_comes_back_at_its_new_pixels(studio: Studio, tmp_path: Path, artefacts: Path) -> None:
+    rule = {"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}
+    case = review_of(studio, tmp_path, preset("quick", ("p1",), rounds=[rule]), images=1)
+    push(studio, case)
+    (row,) = case.material.rows["toy/000"]
+    assert (row.x, row.y, row.w, row.h) == (10.0, 8.0, 20.5, 16.0)
+    with at_the_task(studio, case, tmp_path) as tab:
+        left, top, scale, other, *_ = tab.value(FRAME)
+        assert scale == pytest.approx(other, rel=0.01)
+        tab.picture(artefacts / "box-before.png")
+        tab.drag(left + 20 * scale, top + 16 * scale, 12 * scale, 9 * scale)  # by its middle
+        tab.picture(artefacts / "box-moved.png")
+        tab.click(left + 32 * scale, top + 25 * scale)  # selects it, so that it has handles
+        tab.wait("Htx.annotationStore.selected.regions[0].selected")
+        tab.drag(left + 42.5 * scale, top + 33 * scale, 5 * scale, 4 * scale)  # by its lower right corner
+        tab.picture(artefacts / "box-resized.png")
+        submit(tab, "fix")
+    assert pull(studio, case).problems == ()
+    (standing,) = case.read().state.items.values()
+    (answer,) = standing.results
+    (made,) = answer.objects
+    assert (answer.verdict, made.category, made.parent_id, made.origin) == ("fix", "car", row.id, "human:p1")
+    assert (made.x, made.y, made.w, made.h) == pytest.approx((22.0, 17.0, 25.5, 20.0), abs=0.2)
+    (did,) = answer.did
+    assert (did.action, did.shown) == ("moved", row.id)
+    inter, both = (10.0 + 20.5 - 22.0) * (8.0 + 16.0 - 17.0), 20.5 * 16.0 + 25.5 * 20.0
+    assert did.iou == pytest.approx(inter / (both - inter), abs=0.01)
+
+
+SHOWN = "[...document.querySelectorAll('.lsf-labels .lsf-label')].filter(e => e.offsetParent)"
+LABELS = f"{SHOWN}.map(e => e.querySelector('.lsf-label__text').innerText)"
+LABEL = "Htx.annotationStore.selected.serializeAnnotation()[0].value.rectanglelabels"
+
+
+def many_classes(studio: Studio, path: Path) -> Case:
+    """One image, and ninety classes in nine groups."""
+    small = toy(studio.root, 1)
+    records: list[Any] = [Category(name=f"class {i:02}", supercategory=f"group {i % 9}") for i in range(90)]
+    records.append(Image(id="toy/000", source="toy", file_name="000.png", width=64, height=48))
+    box = {"x": 10.0, "y": 8.0, "w": 20.5, "h": 16.0, "area": 328.0}
+    records.append(
+        Annotation(id="toy/000#0", image_id="toy/000", category="class 35", status="proposal", score=0.5, **box)
+    )
+    dataset = from_records(small.info, records)
+    store.write(dataset, path / "ds")
+    rule = {"name": "refine", "kind": "refine", "shows": "prelabels", "tools": ["box"]}
+    plan = preset("quick", ("p1",), rounds=[rule], seed=90)
+    made = folder.init(dataset, str(path / "ds"), plan, path / "review")
+    folder.write_people(made.folder, studio.people)
+    return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
+
+
+def test_ninety_classes_stay_usable(studio: Studio, tmp_path: Path, artefacts: Path) -> None:
+    case = many_classes(studio, tmp_path)
+    push(studio, case)
+    with at_the_task(studio, case, tmp_path) as tab:
+        tab.picture(artefacts / "ninety.png")
+        left, top, scale, _, width, height = tab.value(FRAME)
+        assert top < height / 2 and scale * 64 > width / 2  # the labels have not pushed the image off the page
+        assert len(tab.value(LABELS)) == 90
+        groups = [label.split("/")[0] for label in tab.value(LABELS)]
+        assert groups == sorted(groups)
+        tab.click(left + 20 * scale, top + 16 * scale)
+        tab.wait("Htx.annotationStore.selected.regions[0].selected")
+        assert tab.value(LABEL) == ["group 8/class 35"]
+        tab.press("3")  # a hotkey, as the page names it
+        assert tab.wait(f"{LABEL}[0] != 'group 8/class 35' && {LABEL}") == ["group 0/class 18"]
+        x, y = tab.value(
+            "(() => { const box = document.querySelector('[placeholder=\"Quick Filter\"]').getBoundingClientRect();"
+            " return [box.left + 40, box.top + 8]; })()"
+        )
+        tab.click(x, y)
+        tab.enter("class 42")
+        tab.wait(f"{LABELS}.length == 1")
+        tab.picture(artefacts / "ninety-filtered.png")
+        assert tab.value(LABELS) == ["group 6/class 42"]
+        tab.value(f"{SHOWN}[0].click()")
+        assert tab.wait(f"{LABEL}[0] != 'group 0/class 18' && {LABEL}") == ["group 6/class 42"]
+        submit(tab)
+    assert pull(studio, case).problems == ()
+    (standing,) = case.read().state.items.values()
+    (answer,) = standing.results
+    assert [(one.category, one.parent_id, one.x, one.w) for one in answer.objects] == [
+        ("class 42", "toy/000#0", 10, 20.5)
+    ]
+    assert [did.action for did in answer.did] == ["relabelled"]

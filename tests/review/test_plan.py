@@ -65,6 +65,14 @@ GOOD = "name: x\nannotators: [p1, p2]\nrounds:\n- {name: a, kind: annotate}\n"
         (GOOD.replace("annotate}", "annotate, annotators: [p9]}"), "unknown or named twice"),
         (GOOD.replace("annotate}", "annotate, tools: []}"), "no tools"),
         (GOOD.replace("annotate}", "annotate, share: 0}"), "> 0"),
+        (GOOD.replace("annotate}", "annotate, sample: 5}"), "only then"),
+        (GOOD.replace("annotate}", "audit}"), "expected some for an audit"),
+        (GOOD.replace("annotate}", "audit, sample: 5}"), "of unit class"),
+        (
+            "unit: class\n" + GOOD.replace("annotate}", "audit, sample: 5}") + "- {name: b, kind: refine}\n",
+            "only round",
+        ),
+        ("unit: class\n" + GOOD.replace("annotate}", "audit, sample: 5, share: 0.5}"), "say how many are drawn"),
         (GOOD.replace("annotate}", "annotate, copies: 2}") + "- {name: b, kind: refine, shows: previous}\n", "several"),
     ],
 )
@@ -87,6 +95,12 @@ def test_items_by_image_class_and_group() -> None:
     ]
 
 
+def test_items_know_their_sequence() -> None:
+    images = [Image(id=f"toy/{i}", source="toy", width=9, height=9, sequence="a" if i else None) for i in range(2)]
+    made = plan.items_of(from_records(Info(name="toy"), images), plan.preset("quick", PEOPLE))
+    assert [one.sequence for one in made] == [None, "toy/a"]
+
+
 def test_items_that_cannot_be_shown() -> None:
     with pytest.raises(UsageError, match="no known size"):
         plan.items_of(dataset(width=None), plan.preset("quick", PEOPLE))
@@ -104,6 +118,8 @@ def test_a_share_is_drawn_at_random_and_stays() -> None:
     assert len(taken) == 100
     assert taken == plan.chosen(made, 0, items[::-1])
     assert taken != plan.chosen(plan.preset("quick", PEOPLE, seed=1), 0, items)
+    larger = [{"name": "inspect", "kind": "inspect", "share": 0.2}]  # more is asked for: what was done stays
+    assert taken < plan.chosen(plan.preset("quick", PEOPLE, rounds=larger), 0, items)
     numbers = np.array(sorted(int(name[1:]) for name in taken))
     assert 400 < numbers.mean() < 600
     doubtful = {"name": "a", "kind": "inspect", "share": 0.01, "doubtful": True}

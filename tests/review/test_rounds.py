@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from curate.errors import ReviewError, UsageError
-from curate.review import folder, log, rounds, server, tasks
+from curate.review import folder, rounds, tasks
 from curate.review.api import Api, LostError, RefusedError
 from curate.review.plan import preset
-from tests.review.conftest import PEOPLE, Case, Studio, review_of, work
+from tests.review.conftest import PEOPLE, Studio, on_server, pull, push, review_of, work
 
 QUICK = {"rounds": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}]}
-
-
-def push(studio: Studio, case: Case) -> rounds.Pushed:
-    return rounds.push(case.read(), studio.api(), case.material, studio.root)
-
-
-def pull(studio: Studio, case: Case) -> rounds.Pulled:
-    return rounds.pull(case.read(), studio.api(), case.material)
-
-
-def on_server(studio: Studio, case: Case) -> list[dict[str, Any]]:
-    """All tasks of a review."""
-    api = studio.api()
-    return [
-        task
-        for project in list(api.pages("/api/projects/"))
-        if case.read().about.id in project["description"]
-        for task in api.pages("/api/tasks", project=project["id"], fields="all")
-    ]
 
 
 def test_the_process_of_the_paper_over_thirty_images(studio: Studio, tmp_path: Path) -> None:
@@ -176,104 +151,6 @@ def test_images_elsewhere_are_refused_before_anything_is_sent(studio: Studio, tm
     with pytest.raises(ReviewError, match="not there"):
         rounds.push(case.read(), studio.api(), gone, studio.root)
     assert on_server(studio, case) == []
-
-
-PUSHER = """
-import sys, pathlib
-from curate import store
-from curate.review import folder, rounds, tasks
-from curate.review.api import Api
-review = folder.read(pathlib.Path(sys.argv[1]))
-dataset = store.read(review.about.dataset)
-rounds.MOST_TASKS = 3
-given = tasks.material(dataset, review.plan, review.items)
-print("ready", flush=True)
-sys.stdin.readline()
-rounds.push(review, Api(sys.argv[2], sys.stdin.readline().strip()), given, pathlib.Path(sys.argv[3]))
-"""
-
-
-def pusher(studio: Studio, case: Case) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", PUSHER, str(case.folder), studio.server.url, str(studio.root)]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write(f"\n{studio.server.token}\n")
-    process.stdin.flush()
-    return process
-
-
-def test_a_pusher_killed_thirty_times_leaves_every_task_once(studio: Studio, tmp_path: Path) -> None:
-    case = review_of(studio, tmp_path, preset("consensus", PEOPLE))
-    rng = random.Random(0)
-    for _ in range(30):
-        process = pusher(studio, case)
-        time.sleep(rng.uniform(0, 0.8))
-        process.kill()
-        process.communicate()
-    push(studio, case)
-    keys = sorted(task["data"]["key"] for task in on_server(studio, case))
-    assert keys == sorted(job.key for job in case.read().state.jobs)
-    assert len(keys) == 90
-
-
-def test_of_two_pushers_the_second_is_told_who_is_at_it(studio: Studio, tmp_path: Path) -> None:
-    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
-    with (
-        log.locked(case.folder / ".push.lock", "other"),
-        pytest.raises(ReviewError, match=rf"another push is under way \(process {os.getpid()}\)"),
-    ):
-        push(studio, case)
-
-
-@pytest.mark.parametrize("lost", ["before", "after"])
-def test_an_answer_lost_on_the_way_doubles_nothing(
-    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
-) -> None:
-    """The network is cut before the request has arrived, or after the server has done its work."""
-    case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=5)
-    send, cuts = Api.send, []
-
-    def cut(self: Api, method: str, path: str, body: Any = None) -> Any:
-        if method == "POST" and path not in cuts and "storages" not in path:
-            cuts.append(path)
-            if lost == "after":
-                send(self, method, path, body)
-                raise LostError(path, "cut")
-            if "import" in path:
-                raise LostError(path, "cut")
-        return send(self, method, path, body)
-
-    monkeypatch.setattr(Api, "send", cut)
-    push(studio, case)
-    assert len(cuts) == 2
-    assert len(on_server(studio, case)) == 5
-
-
-def test_a_server_killed_during_an_import(studio: Studio, tmp_path: Path) -> None:
-    """On a second server, since the first one serves the other tests."""
-    data = tmp_path / "second"
-    running = server.start(studio.program, data, studio.root)
-    port = int(running.url.rpartition(":")[2])
-    try:
-        second = studio._replace(server=running)
-        case = review_of(second, tmp_path, preset("consensus", PEOPLE))
-        process = pusher(second, case)
-        time.sleep(0.6)
-        os.kill(running.pid, signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0 or "curate.review.api.LostError" in errors
-        with pytest.raises(ReviewError, match="no answer"):
-            push(second, case)
-        again = server.start(studio.program, data, studio.root, port)
-        assert (again.url, again.token) == (running.url, running.token)
-        push(second, case)
-        keys = sorted(task["data"]["key"] for task in on_server(second, case))
-        assert keys == sorted(job.key for job in case.read().state.jobs)
-    finally:
-        assert server.stop(data)
-        assert not server.stop(data)
 
 
 def test_what_the_server_refuses_is_one_clear_line(studio: Studio) -> None:

@@ -53,6 +53,15 @@ def test_without_fill_only_the_outline_is_drawn() -> None:
     assert (drawn > 0).sum() == 36 and drawn[6:14, 6:14].max() == 0
 
 
+def test_an_outline_may_be_wider_and_stays_inside() -> None:
+    mask = np.zeros((30, 40), bool)
+    mask[5:15, 5:15] = True
+    drawn = alpha([mark(rle=rle_from_mask(mask))], fill=False, line=3)
+    inside = mask.copy()
+    inside[8:12, 8:12] = False
+    np.testing.assert_array_equal(drawn > 0, inside)
+
+
 def test_a_view_scales_and_cuts() -> None:
     mask = np.zeros((30, 40), bool)
     mask[10:20, 10:30] = True

@@ -158,6 +158,14 @@ def test_sets_share_numbers(anns: Callable[..., Report]) -> None:
     assert [(one.code, one.item) for one in report.findings] == [("Q02", QUERY)]
 
 
+def test_sets_of_another_benchmark_are_its_own(anns: Callable[..., Report]) -> None:
+    def damage(entries: Entries) -> None:
+        for entry in entries.values():
+            entry["set"] = "instre"
+
+    assert [one.code for one in anns(damage, skip=["Q02"]).findings] == []
+
+
 def test_is_val_that_is_missing_everywhere_is_one_warning(anns: Callable[..., Report]) -> None:
     report = anns(lambda entries: [entry.pop("is_val") for entry in entries.values()])
     assert [(one.code, one.severity) for one in report.findings] == [("A02", "warning")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import warnings
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from curate.verify import Report, verify
+from tests.verify.conftest import sound_coco
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 
@@ -112,3 +114,24 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
 
 def test_a_page_in_place_of_a_picture(tmp_path: Path) -> None:
     assert found(verify(zip_of(tmp_path / "a.zip", **{"a.jpg": b"<html>log in</html>"}))) == [("I07", "a.jpg")]
+
+
+def broken_coco() -> bytes:
+    data = sound_coco()
+    data["annotations"][3]["bbox"] = [500, 500, 5, 5]
+    return json.dumps(data).encode()
+
+
+def test_label_files_within_are_checked_by_their_own_rules(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", **{"in/coco.json": broken_coco(), "in/a.xml": b"<annotation>"})
+    report = verify(path)
+    assert found(report) == [("B05", "3"), ("F04", "in/a.xml")]
+    assert report.findings[0].where == f"{path}, in/coco.json, annotations[3].bbox"
+    assert {"B05", "F04"} <= set(report.checked)
+    assert found(verify(path, only=["B"])) == [("B05", "3")]
+    assert found(verify(path, level="quick")) == []
+    whole = tar_of(tmp_path / "a.tgz", (tarfile.TarInfo("coco.json"), broken_coco()))
+    assert found(verify(whole)) == [("B05", "3")]
+    sound = zip_of(tmp_path / "b.zip", **{"coco.json": json.dumps(sound_coco()).encode()})
+    assert verify(sound).findings == ()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tgz", "a.zip", "b.zip"]

@@ -88,3 +88,12 @@ def test_json_holds_everything(coco: Callable[..., Report]) -> None:
     assert "R02" in plain["checked"]
     schema = msgspec.json.schema(Report)
     pytest.importorskip("jsonschema").validate(msgspec.json.decode(msgspec.json.encode(result)), schema)
+
+
+def test_a_file_of_a_folder_is_named_without_the_folder() -> None:
+    def shown(where: str, path: str) -> str:
+        return report.line(finding("V01", where, "is missing"), path)
+
+    assert shown("rel/in/README.md", "rel") == "in/README.md: is missing"
+    assert shown("rel, a.json", "rel") == "a.json: is missing"
+    assert shown("/other/README.md", "rel") == "/other/README.md: is missing"

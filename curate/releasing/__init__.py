@@ -1,0 +1,240 @@
+"""A release: a folder that tells what it holds, whose it is, that it was checked, and how to see that it is untouched.
+
+::
+
+    NAME/README.md           the data card, its figures counted from the dataset
+    NAME/LICENCES.md         licence and citation of every source
+    NAME/dataset/            the tables, with lineage; no pictures, and no folder of whoever made it
+    NAME/images.csv          every image by path and SHA-256: terms of most sources forbid to pass the pictures on
+    NAME/images/SOURCE/...   those pictures whose licence allows it, where they were asked for
+    NAME/sheets/NN-CLASS.jpg objects of each class with their boxes, of pictures whose licence allows it
+    NAME/plots/*.svg         the long tail of the classes, the sizes of boxes
+    NAME/export/FORMAT       the dataset in the formats that were chosen, and as Croissant
+    NAME/statistics.json     as ``curate info --json``
+    NAME/lineage.json        every command that it was made by; recipe.yaml where there is one
+    NAME/verify.json, .html  the report of the check
+    NAME/changes.json        what changed since the release before, where one was named
+    NAME/SHA256SUMS          of all these; ``curate verify NAME`` and ``sha256sum -c`` prove that nothing changed
+
+Equal datasets and options give equal bytes: no clock is looked at.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from curate import export, store
+from curate.atomic import atomic_folder, check_output
+from curate.codes import Severity
+from curate.dataset import Dataset, plain
+from curate.errors import SchemaError, UsageError
+from curate.pages.verification import draw_page
+from curate.releasing import card, pictures, plots, terms
+from curate.releasing.comparing import Changes, TableChange, compare
+from curate.summary import summarise
+from curate.verify import Report, verify
+from curate.verify.manifests import SUMS, is_release
+
+__all__ = ["STRICT", "Changes", "Released", "TableChange", "compare", "release"]
+
+# What a format's output is called; a folder where it needs one.
+_NAMES = {"coco": "annotations.json", "anns_pt": "anns.pt", "captions_pt": "captions.pt"}
+_ALWAYS = "croissant"  # what data catalogues read
+# What is a warning in a dataset at work, and an error in one that leaves the house.
+STRICT: Mapping[str, Severity] = {"P04": "error", "Q09": "error", "R07": "error"}
+_RECIPE_BYTES = 1 << 20
+
+
+class Released(Struct, frozen=True, kw_only=True):
+    """What a release holds."""
+
+    fingerprint: str
+    files: int
+    counts: dict[str, int]
+    images: dict[str, int]
+    verify: Report
+
+
+def release(
+    dataset: Dataset,
+    path: Path | str,
+    *,
+    formats: Sequence[str] = ("coco",),
+    version: str | None = None,
+    date: str | None = None,
+    previous: Path | str | None = None,
+    recipe: Path | str | None = None,
+    with_images: bool = False,
+    roots: Mapping[str, Path | str] | None = None,
+    severities: Mapping[str, Severity] | None = None,
+    jobs: int = 1,
+    overwrite: bool = False,
+) -> Released:
+    """Write ``dataset`` as the release folder ``path``, if it has no error and every source states its licence.
+
+    Args:
+        formats: of the exports (``curate.export.names()``); Croissant is written in any case.
+        version: of the release; by default that of the dataset.
+        date: of publication, ``YYYY-MM-DD``; no clock is asked.
+        previous: an earlier release or dataset folder to compare with.
+        recipe: the file by which ``curate run`` made the dataset, to be put in.
+        with_images: put in the images whose licence is known to allow it (``terms``).
+        roots: folders of images by source, which win over those that the dataset names.
+        severities: what findings of some codes count as, which wins over :data:`STRICT`; the report says so.
+
+    Raises:
+        UsageError: a format is unknown, ``date`` is none, ``recipe`` cannot be read, or ``path`` exists.
+        SchemaError: the dataset has errors (the first ones are told), a source has no licence, ``previous`` is no
+            release, or a token or e-mail address stands in what would be given away.
+    """
+    path = Path(path)
+    formats = list(dict.fromkeys([*formats, _ALWAYS]))
+    unknown = sorted(set(formats) - set(export.names()))
+    if unknown:
+        raise UsageError(f"--format {unknown[0]}", "unknown", f"expected some of {', '.join(export.names())}")
+    check_output(path, overwrite=overwrite, ours=is_release)
+    _check_licences(dataset)
+    made_by = _recipe(Path(recipe)) if recipe is not None else None
+    before = _previous(Path(previous)) if previous is not None else None
+    report = verify(dataset, level="full", roots=roots, jobs=jobs, severities={**STRICT, **(severities or {})})
+    _check_report(report)
+    places = {**dataset.info.roots, **{source: str(root) for source, root in (roots or {}).items()}}
+    info = replace(dataset.info, roots={}, version=version or dataset.info.version)
+    whole = dataset.replace(info=info)
+    summary = summarise(whole)
+    changes = compare(before, whole) if before is not None else None
+    allowed = terms.may_pass_on(whole)
+    with atomic_folder(path, overwrite=overwrite, ours=is_release) as folder:
+        store.write(whole, folder / "dataset")
+        exports = _exports(whole, folder / "export", formats, date)
+        sheets = pictures.write_sheets(whole, summary, allowed, folder / "sheets", places)
+        asked = allowed if with_images else np.zeros(len(allowed), bool)
+        copied = pictures.copy_images(whole, asked, folder / "images", places)
+        sources = plain(whole.table("images")["source"]).to_pylist()
+        bundled = Counter(source for source, put in zip(sources, copied, strict=True) if put is not None)
+        drawn = plots.draw(summary)
+        held = card.Held(exports, sorted(drawn), sheets, dict(sorted(bundled.items())), made_by is not None, date)
+        texts = {f"plots/{name}": text for name, text in drawn.items()} | {
+            "README.md": card.card(whole, summary, report, held, changes),
+            "LICENCES.md": card.licences(whole, summary, held),
+            "images.csv": _images(whole, copied),
+            "statistics.json": _json(summary),
+            "lineage.json": _json(summary.lineage),
+            "verify.json": _json(report),
+            "verify.html": draw_page(report, whole, pictures=False),
+        }
+        texts |= {"changes.json": _json(changes)} if changes is not None else {}
+        texts |= {"recipe.yaml": made_by} if made_by is not None else {}
+        for name, text in texts.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
+        sums = _sums(folder)
+        (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), encoding="utf-8")
+        _check_secrets(folder, path)
+    return Released(
+        fingerprint=whole.fingerprint(),
+        files=len(sums) + 1,
+        counts=whole.counts(),
+        images=dict(held.images),
+        verify=report,
+    )
+
+
+def _exports(dataset: Dataset, folder: Path, formats: Sequence[str], date: str | None) -> dict[str, str]:
+    """Write the formats; what was written, by its path in the release."""
+    folder.mkdir()
+    written = {}
+    for name in formats:
+        options = {"date": date} if name == _ALWAYS and date else {}
+        export.load(name).write(dataset, folder / _NAMES.get(name, name), **options)
+        written[f"{folder.name}/{_NAMES.get(name, name)}"] = export.title(name)
+    return written
+
+
+def _recipe(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_RECIPE_BYTES + 1)
+        if len(data) > _RECIPE_BYTES:
+            raise UsageError(f"--recipe {file}", "is larger than 1 MiB", "expected a recipe of curate run")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"--recipe {file}", f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"--recipe {file}", "is no text", "expected a recipe of curate run") from None
+
+
+def _check_licences(dataset: Dataset) -> None:
+    used = sorted(set(plain(dataset.table("images")["source"]).to_pylist()))
+    for source in used:
+        record = dataset.info.sources.get(source)
+        if record is None or not record.licence:
+            found = "states no licence" if record else "is not among the sources"
+            hint = "merge or import with a source that states it: nothing is released without"
+            raise SchemaError(f"dataset.json, sources.{source}", found, "expected licence and citation (V05)", hint)
+
+
+def _check_report(report: Report) -> None:
+    if not report.errors:
+        _refuse_secrets(report)
+        return
+    first = [one for one in report.findings if one.severity == "error"][:5]
+    errors = [SchemaError(one.where, f"{one.code} {one.message}", hint=one.hint or "") for one in first]
+    found = f"{report.errors:,} errors"
+    hint = "see 'curate verify'; mend with 'curate verify --repair'"
+    raise SchemaError(report.path, found, "expected none in a release", hint, also=errors)
+
+
+def _previous(path: Path) -> Dataset:
+    return store.read(path / "dataset" if is_release(path) else path)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2).decode() + "\n"
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of all files below ``folder``, by name, sorted."""
+    sums = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            sums[file.relative_to(folder).as_posix()] = digest
+    return dict(sorted(sums.items()))
+
+
+def _check_secrets(folder: Path, path: Path) -> None:
+    """L08 in what was written: whatever the tables hid shows here."""
+    report = verify(folder, level="quick", only=["L08"], name=str(path))
+    shown = [replace(one, where=one.where.replace(str(folder), str(path), 1)) for one in report.findings]
+    _refuse_secrets(replace(report, findings=tuple(shown)))
+
+
+def _refuse_secrets(report: Report) -> None:
+    first = [one for one in report.findings if one.code == "L08" and one.severity != "info"][:5]
+    if first:
+        errors = [SchemaError(one.where, one.message, hint=one.hint or "") for one in first]
+        found = "would give away tokens or e-mail addresses (L08)"
+        raise SchemaError(report.path, found, "expected none in a release", "redact them", also=errors)
+
+
+def _images(dataset: Dataset, copied: Sequence[str | None]) -> str:
+    columns = ("id", "source", "split", "file_name", "width", "height", "sha256", "licence")
+    table = dataset.table("images").select(columns)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow((*columns, "here"))
+    writer.writerows(zip(*(plain(table[name]).to_pylist() for name in columns), copied, strict=True))
+    return stream.getvalue()
