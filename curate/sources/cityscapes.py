@@ -15,9 +15,9 @@ does not name the split: ``cityscapes/aachen_000000_000019``. Imported are the o
 * A polygon of fewer than three points is left out (the development kit would paint a line), as is one that lies wholly
   outside the frame; both are findings.
 * Caravans, trailers and groups are not evaluated there: ``attributes.cityscapes.ignore_in_eval``.
-* CityPersons' boxes (the JSON form, ``gtBboxCityPersons``) are rows of their own with categories of their own, full
-  box as found, also outside the frame; ``parent_id`` is the object with the same instance number. The two do not fit
-  exactly, so they are joined by number, never by box.
+* CityPersons' boxes (``gtBboxCityPersons``, or the older ``annotations/anno_train.mat`` for a split that it lacks) are
+  rows of their own with categories of their own, full box as found, also outside the frame; ``parent_id`` is the object
+  with the same instance number. The two do not fit exactly, so they are joined by number, never by box.
 * The published labels of ``test`` hold no objects: it is unlabelled, not empty.
 """
 
@@ -70,6 +70,7 @@ gtFine/train/aachen/aachen_000000_000019_gtFine_polygons.json
 gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png
 gtCoarse/train_extra/augsburg/augsburg_000000_000019_gtCoarse_polygons.json
 gtBboxCityPersons/train/aachen/aachen_000000_000019_gtBboxCityPersons.json
+annotations/anno_train.mat                CityPersons' older form, read where the folder above is not there
 """,
     splits=("train", "val", "test", "train_extra", "demoVideo"),
     published=Counts(images=24_998, note="2,975 train, 500 val, 1,525 test, 19,998 train_extra"),
@@ -105,6 +106,7 @@ class _Frame(NamedTuple):
     expected: str  # path that the image has, or should have
     generation: str | None
     persons: str | None  # path of the CityPersons file
+    listed: citypersons.Listed | None  # what the older CityPersons file has of the frame
     covered: _Covered  # how far the frame's split is labelled
     error: SourceError | None  # what forbids reading one of its files
 
@@ -147,16 +149,25 @@ def _splits(root: Path, splits: Sequence[str]) -> list[str]:
 
 def _scan_split(root: Path, split: str) -> Iterator[Item]:
     covered = _covered(root, split)
+    listed = citypersons.read_matlab(root, split) if _has_matlab(root, split) else {}
     for city in sorted({city for folder in _FOLDERS for city in list_folders(root, f"{folder}/{split}")}):
         frames: dict[str, dict[str, _File]] = {}
         for kind, (folder, ending) in _FILES.items():
             for name, error in list_files(root, f"{folder}/{split}/{city}", ending).items():
                 frames.setdefault(name.removesuffix(ending), {})[kind] = f"{folder}/{split}/{city}/{name}", error
         for key, files in frames.items():
-            yield _item(root, split, city, key, files, covered)
+            yield _item(root, split, city, key, files, covered, listed.get(f"{city}/{key}"))
 
 
-def _item(root: Path, split: str, city: str, key: str, files: dict[str, _File], covered: _Covered) -> Item:
+def _item(
+    root: Path,
+    split: str,
+    city: str,
+    key: str,
+    files: dict[str, _File],
+    covered: _Covered,
+    listed: citypersons.Listed | None,
+) -> Item:
     generation = next((kind for kind in _GENERATIONS if kind in files), None)
     read = {kind: files[kind] for kind in (_IMAGE, generation, _PERSONS) if kind in files}
     error = next((error for _, error in read.values() if error), None)
@@ -171,7 +182,7 @@ def _item(root: Path, split: str, city: str, key: str, files: dict[str, _File], 
         split=split,
         image=paths.get(_IMAGE),
         label=paths[generation] if generation else None,
-        data=_Frame(city, expected, generation, paths.get(_PERSONS), covered, error),
+        data=_Frame(city, expected, generation, paths.get(_PERSONS), listed, covered, error),
     )
 
 
@@ -180,7 +191,13 @@ def _covered(root: Path, split: str) -> _Covered:
     if split in _UNLABELLED_SPLITS:
         return _Covered("none", "none")
     fine, coarse, persons = ((root / folder / split).is_dir() for folder in ("gtFine", "gtCoarse", _PERSONS))
+    persons = persons or _has_matlab(root, split)
     return _Covered("exhaustive" if fine else "partial" if coarse else "none", "exhaustive" if persons else "none")
+
+
+def _has_matlab(root: Path, split: str) -> bool:
+    """Whether CityPersons' boxes of a split are there in the older form only."""
+    return not (root / _PERSONS / split).is_dir() and (root / citypersons.matlab_file(split)).is_file()
 
 
 def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
@@ -231,6 +248,8 @@ def parse(item: Item) -> Parsed:
         parents = objects.by_number(rows)
         size, persons = citypersons.read(item.root / frame.persons, item.id, size, parents)
         rows = rows + persons
+    elif frame.listed:
+        rows = rows + citypersons.from_matlab(frame.listed, item.root, item.id, objects.by_number(rows))
     image = Image(
         id=item.id,
         source="cityscapes",
@@ -260,7 +279,7 @@ def _missing(item: Item) -> Iterator[Record]:
         for label in objects.labels().values():
             if label.thing:
                 yield Coverage(scope=item.id, category=label.name, state=own)
-    if frame.covered.persons != "none" and not frame.persons:
+    if frame.covered.persons != "none" and not frame.persons and not frame.listed:
         message = "frame has no CityPersons file; whether it shows any person is unknown"
         yield finding("F01", frame.expected, message, item=item.id, severity="warning")
         for name in citypersons.classes():

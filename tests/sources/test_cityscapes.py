@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
+from scipy.io import savemat
 
 from curate.dataset import Dataset
 from curate.errors import SourceError
@@ -676,3 +677,64 @@ def test_without_person_files_there_are_no_person_classes(tree: Tree) -> None:
     dataset = import_source("cityscapes", root)
     assert dataset.table("categories").num_rows == 35
     assert not [name for _, name in coverage(dataset) if name.startswith("citypersons/")]
+
+
+def as_matlab(root: Path, split: str) -> Path:
+    """The person files of ``split`` as the older form has them, with numbers of another type in every cell."""
+    numbers = {"ignore": 0, "pedestrian": 1, "rider": 2, "sitting person": 3, "person (other)": 4, "person group": 5}
+    cells = []
+    for path in sorted((root / f"gtBboxCityPersons/{split}").rglob("*.json")):
+        found = json.loads(path.read_text())["objects"]
+        bbs = [
+            [numbers[p["label"]], *p["bbox"], p.get("instanceId", 0), *p.get("bboxVis", [0, 0, 0, 0])] for p in found
+        ]
+        types = np.uint16 if np.min(bbs, initial=0) >= 0 else np.int16
+        name = path.name.replace("_gtBboxCityPersons.json", "_leftImg8bit.png")
+        cells.append({"cityname": path.parent.name, "im_name": name, "bbs": np.array(bbs, types).reshape(-1, 10)})
+    held = np.empty((1, len(cells)), object)
+    held[0, :] = cells
+    file = root / f"annotations/anno_{split}.mat"
+    file.parent.mkdir(exist_ok=True)
+    savemat(file, {f"anno_{split}_aligned": held})
+    return file
+
+
+def test_the_older_form_gives_the_same_boxes(tree: Tree) -> None:
+    root = tree("cityscapes")
+    wanted = import_source("cityscapes", root)
+    for split in ("train", "val"):
+        as_matlab(root, split)
+    assert import_source("cityscapes", root).fingerprint() == wanted.fingerprint()  # where both are there, JSON is read
+    shutil.rmtree(root / "gtBboxCityPersons")
+    found = import_source("cityscapes", root, jobs=2)
+    assert coverage(found) == coverage(wanted)
+    for old, new in zip(persons(found), persons(wanted), strict=True):
+        if new["source_label"] == "sitting person":  # the older form has zeros for what is absent
+            new["attributes"] = {"citypersons": {"instanceId": 0, "bboxVis": [0, 0, 0, 0]}}
+        assert old == new
+
+
+@pytest.mark.parametrize(
+    ("bbs", "said"),
+    [
+        ([[7, 1, 2, 3, 4, 0, 1, 2, 3, 4]], r"anno_val\.mat, anno_val_aligned\[0\]\.bbs\[0\]: class 7; expected 0 to 5"),
+        ([[1, 1, 2, -3, 4, 0, 1, 2, 3, 4]], r"bbs\[0\]: box \[1, 2, -3, 4\] has a negative side"),
+        (
+            [[1, 1, 2, np.nan, 4, 0, 1, 2, 3, 4]],
+            r"anno_val\.mat: is no file of CityPersons .*a number that is none of a box",
+        ),
+        ([[1, 1, 2, 3, 4]], r"anno_val\.mat: is no file of CityPersons"),
+    ],
+)
+def test_a_broken_older_file_is_named_with_the_place(tree: Tree, bbs: list[list[float]], said: str) -> None:
+    root = tree("cityscapes")
+    shutil.rmtree(root / "gtBboxCityPersons")
+    held = np.empty((1, 1), object)
+    held[0, 0] = {"cityname": "frankfurt", "im_name": "frankfurt_000001_054640_leftImg8bit.png", "bbs": np.array(bbs)}
+    (root / "annotations").mkdir()
+    savemat(root / "annotations/anno_val.mat", {"anno_val_aligned": held})
+    with pytest.raises(SourceError, match=said):
+        import_source("cityscapes", root)
+    (root / "annotations/anno_val.mat").write_bytes(b"MATLAB 5.0")
+    with pytest.raises(SourceError, match="is no file of CityPersons"):
+        import_source("cityscapes", root)
