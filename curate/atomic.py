@@ -25,11 +25,16 @@ _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS
 
 
 @contextmanager
-def atomic_file(path: Path, mode: str = "wb", *, overwrite: bool = False) -> Iterator[IO[Any]]:
+def atomic_file(
+    path: Path, mode: str = "wb", *, overwrite: bool = False, of_any_kind: bool = False
+) -> Iterator[IO[Any]]:
     """Open ``path`` for writing; it appears, or is replaced, when the block ends without an error.
 
+    A file of another kind than what was written is not replaced, since it is none of ours; but with ``of_any_kind``,
+    for files that no user names, it is taken for a damaged one.
+
     Raises:
-        UsageError: ``path`` exists and ``overwrite`` is false, or is a folder.
+        UsageError: ``path`` exists and ``overwrite`` is false, is a folder, or a file of another kind.
     """
     path = Path(path)
     if path.is_dir():
@@ -46,6 +51,8 @@ def atomic_file(path: Path, mode: str = "wb", *, overwrite: bool = False) -> Ite
                     yield stream
                     stream.flush()
                     os.fsync(stream.fileno())
+                if not of_any_kind and path.exists() and _kind(path) not in {"nothing", _kind(partial)}:
+                    raise _not_ours(given)
                 partial.replace(path)
             except BaseException:
                 partial.unlink(missing_ok=True)
@@ -104,11 +111,27 @@ def check_output(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -
     if not overwrite:
         raise _exists(path)
     if not path.is_dir() or (any(path.iterdir()) and not ours(path)):
-        raise UsageError(
-            path,
-            "exists and was not written by curate",
-            hint="--overwrite replaces only curate's own output; name another place, or remove it yourself",
-        )
+        raise _not_ours(path)
+
+
+def _kind(file: Path) -> str:
+    """What a file is, by its first bytes."""
+    with file.open("rb") as stream:
+        head = stream.read(64).lstrip().lower()
+    if not head:
+        return "nothing"
+    if head[:1] in b"{[":
+        return "json"
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "html"
+    # Binary formats begin with bytes that no text has, but for these.
+    binary = b"\0" in head or head[:1] >= b"\x7f" or head.startswith((b"pk\x03", b"par1", b"gif8", b"%pdf"))
+    return head[:4].hex() if binary else "text"
+
+
+def _not_ours(path: Path) -> UsageError:
+    hint = "--overwrite replaces only curate's own output; name another place, or remove it yourself"
+    return UsageError(path, "exists and was not written by curate", hint=hint)
 
 
 def _exists(path: Path) -> UsageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -34,6 +35,7 @@ from curate.model import (
     SourceRecord,
     finding,
 )
+from curate.regular import open_regular
 
 # Told how many items are done, of how many.
 Progress = Callable[[int, int], object]
@@ -186,12 +188,13 @@ def _whose(name: str, root: Path, images: pa.Table, own: SourceRecord) -> dict[s
 def is_panoptic(file: Path) -> bool:
     """Whether a COCO file is one of panoptic labels; by its beginning and end, since it may be large."""
     try:
-        with file.open("rb") as stream:
-            seen = stream.read(_LOOK)
-            stream.seek(max(0, file.stat().st_size - _LOOK))
-            return b'"segments_info"' in seen + b" " + stream.read(_LOOK)
-    except OSError:  # the door says what is wrong with it
+        descriptor, size = open_regular(file)
+    except (OSError, SourceError):  # the door says what is wrong with it
         return False
+    with os.fdopen(descriptor, "rb") as stream:
+        seen = stream.read(_LOOK)
+        stream.seek(max(0, size - _LOOK))
+        return b'"segments_info"' in seen + b" " + stream.read(_LOOK)
 
 
 def _as_panoptic(file: Path, options: dict[str, Any], roots: Mapping[str, str]) -> tuple[str, Path, dict[str, Any]]:

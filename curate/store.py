@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 
 from curate.atomic import atomic_folder, check_output
 from curate.dataset import Dataset, Stored, arrow_schema, conform, fingerprint, plain, whole
-from curate.errors import SchemaError, UsageError
+from curate.errors import SchemaError, SourceError, UsageError
 from curate.model import REQUIRED_TABLES, SCHEMA_VERSION, TABLES, Finding, Info
+from curate.regular import open_regular, read_regular
 
 MANIFEST = "dataset.json"
 PROBLEMS = "problems.jsonl"
@@ -155,7 +156,7 @@ def read_manifest(path: Path | str) -> Manifest:
     if not path.exists():
         raise SchemaError(path, "no such folder", "expected a dataset folder")
     try:
-        text = file.read_bytes()
+        text = read_regular(file)
     except (FileNotFoundError, NotADirectoryError):
         raise SchemaError(
             path,
@@ -163,6 +164,8 @@ def read_manifest(path: Path | str) -> Manifest:
             "expected a dataset folder as curate writes it",
             "make one with 'curate import'",
         ) from None
+    except SourceError as error:
+        raise SchemaError(file, error.found, error.expected) from None
     try:
         version = msgspec.json.decode(text, type=dict).get("schema_version")
         if not isinstance(version, str) or not version.split(".")[0].isdecimal():
@@ -284,10 +287,13 @@ def _read_file(file: Path) -> pa.Table:
 def _opened(file: Path) -> Iterator[pq.ParquetFile]:
     """The Parquet file, its faults turned into errors; a stream, since Arrow itself takes no path that is not UTF-8."""
     try:
-        with file.open("rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as parquet:
+        descriptor, _ = open_regular(file)
+        with os.fdopen(descriptor, "rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as parquet:
             yield parquet
     except FileNotFoundError as error:
         raise SchemaError(file, "table file is missing", hint="make the dataset again") from error
+    except SourceError as error:
+        raise SchemaError(file, f"table cannot be read ({error.found})", hint="make the dataset again") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         found = "cannot be read" if getattr(error, "errno", None) else "is damaged"
         raise SchemaError(file, f"table {found} ({error})", hint="make the dataset again") from error

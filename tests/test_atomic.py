@@ -315,3 +315,33 @@ def test_a_lock_held_by_someone_else_is_not_stolen(tmp_path: Path) -> None:
     finally:
         os.close(handle)
     make(tmp_path / "out", "x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "replaced"),
+    [
+        (b'{"a": 1}', b' {"b": 2}', True),
+        (b"", b"{}", True),
+        (b"query,ap\nq,1\n", b"one line", True),
+        (b"<!DOCTYPE html>", b"<html>", True),
+        (b"PK\x03\x04 old", b"PK\x03\x04 new", True),
+        (b"my notes", b"{}", False),
+        (b"\x80\x02}q", b"PK\x03\x04", False),
+        (b"PAR1data", b"text", False),
+        ("Übersicht".encode(), b"[]", False),
+    ],
+)
+def test_a_file_of_another_kind_is_never_replaced(tmp_path: Path, old: bytes, new: bytes, replaced: bool) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(old)
+    if replaced:
+        with atomic_file(file, overwrite=True) as stream:
+            stream.write(new)
+    else:
+        with (
+            pytest.raises(UsageError, match=r"file: exists and was not written by curate; .*name another place"),
+            atomic_file(file, overwrite=True) as stream,
+        ):
+            stream.write(new)
+    assert file.read_bytes() == (new if replaced else old)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image as PilImage
 
 from curate import store
+from curate.build.hidden import build_hidden
 from curate.dataset import Dataset, from_records
 from curate.errors import SchemaError, UsageError
 from curate.model import (
@@ -28,6 +29,7 @@ from curate.model import (
     Command,
     Image,
     Info,
+    Judgement,
     Member,
     Parent,
     Query,
@@ -208,6 +210,18 @@ def test_what_changed_since_the_release_before(tmp_path: Path) -> None:
     assert compare(dataset_of(rows), dataset_of(rows)).tables == {}
 
 
+def test_keys_of_several_columns_do_not_run_together() -> None:
+    def asked(*pairs: tuple[str, str]) -> Dataset:
+        judgements = [Judgement(query_id=query, image_id=image, label="positive") for query, image in pairs]
+        return dataset_of([*records(), *judgements])
+
+    two = asked(("x", "a b"), ("x a", "b"))
+    (change,) = compare(asked(("x", "a b")), two).tables.values()
+    assert (change.added, change.removed, change.changed, change.added_ids) == (1, 0, {}, ("x a b ",))
+    (change,) = compare(asked(("x", "a b")), asked(("x a", "b"))).tables.values()
+    assert (change.added, change.removed, change.changed) == (1, 1, {})
+
+
 def test_masks_are_compared_too() -> None:
     def of(*ring: float) -> Dataset:
         polygon = [[list(ring)]]
@@ -331,6 +345,47 @@ def test_recipe_and_lineage(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"--recipe .*{name}"):
             release(dataset_of(records()), tmp_path / "r2", recipe=tmp_path / name)
     assert not (tmp_path / "r2").exists()
+
+
+def test_a_recipe_is_checked_and_what_it_needs_is_named(curate: Callable[..., Any], tmp_path: Path) -> None:
+    store.write(dataset_of(records()), tmp_path / "toy")
+    (tmp_path / "demo.json").write_text('{"version": 1}')
+    done = curate("release", "toy", "-o", "r", "--recipe", "demo.json", code=2)
+    assert "demo.json:1: 'version' is unknown here; expected some of title," in done.stderr
+    assert not (tmp_path / "r").exists()
+    done = curate("release", "toy", "-o", "r", "--recipe", "absent.yaml", code=2)
+    assert "--recipe absent.yaml: no such file" in done.stderr
+    (tmp_path / "own.tsv").write_text("")
+    (tmp_path / "mine.yaml").write_text(
+        "title: Mine\nroots: {kitti: KITTI}\nsteps:\n"
+        "  - {name: kitti, command: import kitti, root: kitti}\n"
+        "  - {name: own, command: relabel, inputs: kitti, options: {taxonomy: own.tsv}}\n"
+        "  - {name: release, command: release, inputs: own}\n"
+    )
+    curate("release", "toy", "-o", "r", "--recipe", "mine.yaml")
+    assert "It needs beside it what is not in this release: `own.tsv`.\n" in (tmp_path / "r/README.md").read_text()
+    (tmp_path / "mine.yaml").write_text(
+        "title: Mine\nroots: {kitti: KITTI}\nsteps:\n  - {name: kitti, command: import kitti, root: kitti}\n"
+    )
+    curate("release", "toy", "-o", "r2", "--recipe", "mine.yaml")
+    assert "It needs" not in (tmp_path / "r2/README.md").read_text()
+
+
+def test_the_key_of_a_hidden_test_is_not_released(tmp_path: Path) -> None:
+    found = build_hidden(dataset_of(records()), splits=["test"])
+    release(found.public, tmp_path / "public")
+    with pytest.raises(SchemaError, match=r"toy-key is the key of a hidden test: .* release the public dataset"):
+        release(found.key, tmp_path / "key")
+    assert not (tmp_path / "key").exists()
+
+
+def test_what_markdown_would_take_for_markup(tmp_path: Path) -> None:
+    options = {"class": "a`<img src=x onerror=y>`b", "name": "``"}
+    rows = [*records(), Category(name="[x](http://t) ![](http://t) *y* `<i>`")]
+    release(dataset_of(rows, command=Command(verb="build subset", options=options)), tmp_path / "r")
+    card = (tmp_path / "r/README.md").read_text()
+    assert "* ``` curate build subset --class a`<img src=x onerror=y>`b --name `` ``` toy `" in card
+    assert r"| \[x](http://t) !\[](http://t) \*y\* \`&lt;i>\` |" in card
 
 
 def test_agreement_and_audit_of_the_reviews_in_its_past(tmp_path: Path) -> None:

@@ -564,3 +564,13 @@ def test_damaged_problems_are_an_error(folder: Path, content: bytes) -> None:
     (folder / "problems.jsonl").write_bytes(content)
     with pytest.raises(SchemaError, match=r"problems\.jsonl: .*expected one finding per line"):
         store.read_problems(folder)
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "images.parquet"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    store.write(from_records(Info(name="x"), []), tmp_path / "x")
+    (tmp_path / "x" / name).unlink()
+    os.mkfifo(tmp_path / "x" / name)
+    code = "import sys; from curate import store; store.read(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, timeout=60)
+    assert f"{name}: " in done.stderr and "is not a regular file" in done.stderr

@@ -7,7 +7,7 @@ that is no text it is the JSON (``true``, ``3``). Several values of one name mea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from curate.dataset import arrow_schema, flags, json_text, plain
 from curate.errors import UsageError
+from curate.model import Finding, finding
 
 Bools = NDArray[np.bool_]
 _MISSING = object()
@@ -73,6 +74,23 @@ def holds(table: pa.Table, wanted: Wanted) -> Bools:
     return kept
 
 
+def unmet(table: pa.Table, wanted: Wanted) -> Finding:
+    """That no row has one of the values, and which there are instead."""
+    if wanted.name in word_columns(wanted.table):
+        known = pc.unique(plain(table[wanted.name])).drop_null().to_pylist()
+    else:
+        values = (_at(attributes, wanted.name) for _, attributes in _attributes(table))
+        known = list({v if isinstance(v, str) else json_text(v) for v in values if v is not _MISSING})
+    text = f"no one of the {wanted.table} says so; {_listed(known) if known else 'nothing'} is said of {wanted.name}"
+    code = "N03" if wanted.table == "images" else "N02"
+    return finding(code, f"attribute {wanted.text}", text, item=wanted.text, severity="warning")
+
+
+def _listed(known: Iterable[str]) -> str:
+    names = sorted(known)
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
 def word_columns(table: str) -> list[str]:
     """The columns of ``table`` that hold repeated words."""
     return [field.name for field in arrow_schema(table) if pa.types.is_dictionary(field.type)]
@@ -102,11 +120,10 @@ def _unknown(table: pa.Table, wanted: Wanted) -> UsageError:
     for _, attributes in _attributes(table):
         known.update(_paths(attributes))
     close = get_close_matches(wanted.name, sorted(known), n=1)
-    some = ", ".join(sorted(known)[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
     return UsageError(
         f"attribute {wanted.text!r}",
         f"no one of the {wanted.table} has {wanted.name!r}",
-        f"expected one of {some}",
+        f"expected one of {_listed(known)}",
         f"did you mean {close[0]}?" if close else "",
     )
 

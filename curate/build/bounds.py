@@ -57,7 +57,7 @@ def read_bound(text: str, what: str = "size", *, whole: bool = False, percent: b
     """Read a bound, for the error as one on ``what``; ``whole`` numbers only, ``percent`` as they allow.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is none, or a share above 1.
     """
     match = _TEXT.fullmatch("".join(text.split()))
     if not match or (match[3] and (whole or not percent)) or (whole and not match[2].isdigit()):
@@ -66,6 +66,9 @@ def read_bound(text: str, what: str = "size", *, whole: bool = False, percent: b
     sign, number, hundredth = match.groups()
     # By text, not by division: 0.1 % is 0.001 to the last bit.
     value = float(f"{number}e-2" if hundredth else number)
+    if percent and not whole and value > 1:
+        hint = f"did you mean {sign}{number}%?" if not hundredth and value <= 100 else ""
+        raise UsageError(f"{what} {text!r}", "is a share above 1", "expected at most 1, which is 100%", hint)
     return Bound(f"{sign}{int(value) if whole else value!r}", _OPERATORS[sign], value)
 
 

@@ -13,6 +13,7 @@ bytes for each image, and 4 d more for an index.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,9 +22,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.build.leakage import components, shown
+from curate.build.leakage import Between, components, gathered, shown
 from curate.dataset import Dataset, positions
 from curate.errors import UsageError
+from curate.regular import open_regular
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -45,10 +47,18 @@ class Vectors(NamedTuple):
     sha256: str
 
 
-def clusters(dataset: Dataset, vectors: Vectors, *, min_cosine: float = MIN_COSINE, index: Index = "exact") -> Ints:
+def clusters(
+    dataset: Dataset,
+    vectors: Vectors,
+    *,
+    min_cosine: float = MIN_COSINE,
+    index: Index = "exact",
+    between: Between | None = None,
+) -> Ints:
     """For each image a number that it shares with what is like it; -1 where it has no vector.
 
-    Vectors of other images are passed over.
+    Vectors of other images are passed over. ``between`` says which sides are looked at
+    (``curate.build.leakage.build_without_leaks``).
 
     Raises:
         UsageError: no vector is of an image of the dataset, or ``min_cosine`` is out of range.
@@ -61,7 +71,7 @@ def clusters(dataset: Dataset, vectors: Vectors, *, min_cosine: float = MIN_COSI
     if not len(having):
         raise UsageError("embeddings", "none is of an image of the dataset", f"expected ids like {_first(ids)}")
     known = vectors.vector[row[having]]
-    queries = shown(dataset)
+    queries = shown(dataset, between)
     asked = None if queries is None else queries[having]
     if asked is None and index == "faiss" and len(known) >= _FEWEST:
         a, b = _indexed_pairs(known, min_cosine)
@@ -85,8 +95,10 @@ def read_vectors(path: Path) -> Vectors:
     """The embeddings of a file, brought to length 1.
 
     Raises:
+        SourceError: it is no regular file.
         UsageError: it is no such file, has an id twice, or a vector that is not finite or of length 0.
     """
+    os.close(open_regular(path, _EXPECTED)[0])  # a pipe would be waited for
     ids, vector = _from_parquet(path) if path.suffix == ".parquet" else _from_npz(path)
     if vector.ndim != 2 or len(vector) != len(ids) or not vector.size:
         raise UsageError(path, f"has {len(ids):,} ids and vectors of shape {vector.shape}", _EXPECTED)
@@ -108,6 +120,7 @@ def read_vectors(path: Path) -> Vectors:
 
 def _from_npz(path: Path) -> tuple[pa.Array, Floats]:
     import zipfile
+    import zlib
 
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -115,7 +128,7 @@ def _from_npz(path: Path) -> tuple[pa.Array, Floats]:
             if missing:
                 raise UsageError(path, f"has no array {min(missing)!r}", _EXPECTED)
             ids, vector = arrays["id"], arrays["vector"]
-    except (ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise UsageError(path, "is no .npz file of plain arrays", _EXPECTED) from error
     if ids.dtype.kind not in "UT" or ids.ndim != 1 or vector.dtype.kind not in "fiu":
         raise UsageError(path, f"id is {ids.dtype} {ids.shape}, vector {vector.dtype}", "expected text and numbers")
@@ -163,12 +176,15 @@ def _lengths(lists: pa.Array) -> list[int]:
 
 
 def exact_pairs(vectors: Floats, min_cosine: float) -> Pairs:
-    """All pairs of rows ``(n, d)`` of length 1 whose cosine is at least ``min_cosine``; some twice, or of one row."""
-    return _joined(
-        (a + i, b + j)
-        for i in range(0, len(vectors), _BLOCK)
-        for j in range(i, len(vectors), _BLOCK)
-        for a, b in [_close(vectors[i : i + _BLOCK], vectors[j : j + _BLOCK], min_cosine)]
+    """Pairs of rows ``(n, d)`` of length 1 whose cosine is at least ``min_cosine`` (``leakage.gathered``)."""
+    return gathered(
+        len(vectors),
+        (
+            (a[a + i < b + j] + i, b[a + i < b + j] + j)
+            for i in range(0, len(vectors), _BLOCK)
+            for j in range(i, len(vectors), _BLOCK)
+            for a, b in [_close(vectors[i : i + _BLOCK], vectors[j : j + _BLOCK], min_cosine)]
+        ),
     )
 
 
@@ -176,24 +192,21 @@ def _pairs_between(vectors: Floats, asked: NDArray[np.bool_], min_cosine: float)
     """Pairs of a row that is asked and another that is not."""
     rows, others = np.flatnonzero(asked), np.flatnonzero(~asked)
     queries = vectors[rows]
-    return _joined(
-        (rows[a + i], others[b + j])
-        for j in range(0, len(others), _BLOCK)
-        for part in [vectors[others[j : j + _BLOCK]]]
-        for i in range(0, len(queries), _BLOCK)
-        for a, b in [_close(queries[i : i + _BLOCK], part, min_cosine)]
+    return gathered(
+        len(vectors),
+        (
+            (rows[a + i], others[b + j])
+            for j in range(0, len(others), _BLOCK)
+            for part in [vectors[others[j : j + _BLOCK]]]
+            for i in range(0, len(queries), _BLOCK)
+            for a, b in [_close(queries[i : i + _BLOCK], part, min_cosine)]
+        ),
     )
 
 
 def _close(rows: Floats, others: Floats, min_cosine: float) -> Pairs:
     # The last bits of a product hang on the machine; nobody's threshold does.
     a, b = np.nonzero(rows @ others.T >= np.float32(min_cosine - 1e-6))
-    return a, b
-
-
-def _joined(found: Iterator[Pairs]) -> Pairs:
-    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64)), *((a, b) for a, b in found if len(a))]
-    a, b = (np.concatenate(side) for side in zip(*parts, strict=True))
     return a, b
 
 
@@ -207,10 +220,12 @@ def _indexed_pairs(vectors: Floats, min_cosine: float) -> Pairs:
     index.train(vectors[np.random.default_rng(0).permutation(number)[: lists * _TRAINED_ON]])
     index.add(vectors)
     index.nprobe = _PROBED
-    found = []
-    for begin in range(0, number, _BLOCK):
-        part = vectors[begin : begin + _BLOCK]
-        limits, _, other = index.range_search(part, min_cosine - 1e-6)
-        row = begin + np.repeat(np.arange(len(part)), np.asarray(limits[1:] - limits[:-1], np.int64))
-        found.append((row[row < other], other[row < other]))
-    return _joined(iter(found))
+
+    def found() -> Iterator[Pairs]:
+        for begin in range(0, number, _BLOCK):
+            part = vectors[begin : begin + _BLOCK]
+            limits, _, other = index.range_search(part, min_cosine - 1e-6)
+            row = begin + np.repeat(np.arange(len(part)), np.asarray(limits[1:] - limits[:-1], np.int64))
+            yield row[row < other], other[row < other]
+
+    return gathered(number, found())

@@ -3,8 +3,11 @@
 * The public dataset knows nothing of the hidden labels: it is the same, to the byte, whatever they are. Annotations and
   judgements of hidden images are gone, coverage calls them ``withheld``, and what might tell of them elsewhere goes
   too: instances that nothing public names, words that only stood in hidden rows, counts, findings, attributes of the
-  images, and the lineage. Only what queries and support sets show stays.
-* The key has the hidden images with their labels, and the queries. Nothing of the public dataset refers to it.
+  images, the folders that these lie in, and the lineage.
+* Images that queries and support sets show are public, with their labels: where they are of the split, they are kept
+  out of it, and nobody is scored by them.
+* The key has the hidden images with their labels, and the queries that these answer. Nothing of the public dataset
+  refers to it.
 * Every hidden image has a number, the ``test_id`` in ``attributes.hidden`` of both: submissions name images by it
   (``curate evaluate submit``). Numbers are given in the order of SHA-256 of seed and id, which says nothing of labels.
 
@@ -27,6 +30,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import relevance
+from curate.build.members import has_role
+from curate.build.upkeep import without_queries
 from curate.dataset import Dataset, flags, json_text, plain, positions, whole
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Info, RelevanceRule, Step, finding
@@ -73,7 +78,7 @@ def build_hidden(
 
     Raises:
         UsageError: no image is of one of ``splits``, or no source has one of the names in ``private``.
-        SchemaError: the images of ``splits`` have no labels, or none is left.
+        SchemaError: the images of ``splits`` have no labels, none is left, or they answer no query.
     """
     ids = dataset.table("images")["id"]
     hidden = _of_splits(dataset, splits)
@@ -81,31 +86,39 @@ def build_hidden(
     if unknown:
         raise UsageError("--private", f"no image is of source {unknown[0]!r}")
     asked = _named_by_queries(dataset)
-    pairs = _truth(dataset, hidden, private)
+    of_split, shown = int(hidden.sum()), int((hidden & asked).sum())
+    hidden &= ~asked
+    if not hidden.any():
+        found = f"all of its {of_split:,} images are shown by queries or support sets"
+        hint = "choose queries from other splits"
+        raise SchemaError(f"split {', '.join(splits)}", found, "expected images that are only searched", hint)
+    pairs = _truth(dataset, hidden & _searched(dataset), private)
     left_out = np.zeros(len(ids), bool)
     if exclude_implied:
         left_out[pairs["image"].to_numpy()[flags(pairs["implied"])]] = True
-        left_out &= ~asked
         hidden &= ~left_out
         pairs = pairs.filter(pa.array(hidden[pairs["image"].to_numpy()]))
     judged = flags(_is_in(dataset.table("judgements")["image_id"], ids.filter(pa.array(hidden))))
     if not pairs.num_rows and not judged.any():
-        found = f"its {int(hidden.sum())} images show no {_rule(dataset).target} that is truth"
+        where = "images that no query shows" if shown else "images"
+        found = f"its {int(hidden.sum())} {where} show no {_rule(dataset).target} that is truth"
         hint = "all of it is implied by public labels" if left_out.any() else "were its labels withheld before?"
         raise SchemaError(f"split {', '.join(splits)}", found, "expected labels to withhold", hint)
-    benchmark = _with_gallery(dataset, ids.filter(pa.array(hidden & ~asked)))
+    benchmark = _with_gallery(dataset, ids.filter(pa.array(hidden)))
     whole_set = benchmark.select_images(ids.filter(pa.array(~left_out)))
     attributes = _attributes(dataset, hidden, seed)
     shares = _shares(pairs)
     options = {"split": sorted(splits), "seed": seed, "private": sorted(private), "exclude-implied": exclude_implied}
     counts = {"images": int(hidden.sum()), "truth of targets": pairs.num_rows, "left out": int(left_out.sum())}
+    counts |= {"shown by queries and kept out": shown} if shown else {}
     implied = int(flags(pairs["implied"]).sum())
     steps = (Step(what="hidden", counts=counts), Step(what="implied by public labels", counts={"truth": implied}))
     command = Command(verb=VERB, options={name: value for name, value in options.items() if value}, steps=steps)
     hidden_ids = ids.filter(pa.array(hidden))
     info = dataset.child(f"{dataset.info.name}-key", command=command)
     key = _key(benchmark, hidden_ids, ids.filter(pa.array(asked)), attributes, info)
-    return Hidden(_public(whole_set, hidden_ids, attributes, sorted(splits)), _noted(key, shares), shares)
+    public = _public(whole_set, hidden_ids, attributes, sorted(splits))
+    return Hidden(public, _noted(_answered(key, splits), shares, lost=_unanswered(key)), shares)
 
 
 def _of_splits(dataset: Dataset, splits: Sequence[str]) -> Bools:
@@ -128,9 +141,19 @@ def _with_gallery(dataset: Dataset, hidden: pa.ChunkedArray) -> Dataset:
     return dataset.replace(members=pa.concat_tables([_only_words_used(members), gallery]))
 
 
+def _searched(dataset: Dataset) -> Bools:
+    """The images that are searched; all, where no role says so."""
+    searched = has_role(dataset, "gallery") | has_role(dataset, "distractor")
+    return searched if searched.any() else ~searched
+
+
 def _named_by_queries(dataset: Dataset) -> Bools:
     """The images that a query is cut from or a support set shows: they are public."""
+    annotations = dataset.table("annotations")
     named = [whole(dataset.table(name)["image_id"]) for name in ("queries", "support")]
+    for name in ("queries", "support"):
+        cut = _is_in(annotations["id"], dataset.table(name)["annotation_id"])
+        named.append(whole(annotations["image_id"].filter(cut)))
     return flags(_is_in(dataset.table("images")["id"], pa.concat_arrays(named)))
 
 
@@ -197,10 +220,8 @@ def _with_attributes(images: pa.Table, attributes: dict[str, str]) -> pa.Table:
 
 
 def _public(dataset: Dataset, hidden: pa.ChunkedArray, attributes: dict[str, str], splits: list[str]) -> Dataset:
-    annotations, queries, support = (dataset.table(name) for name in ("annotations", "queries", "support"))
-    shown = pa.concat_arrays([whole(table["annotation_id"]) for table in (queries, support)])
-    of_hidden = _is_in(annotations["image_id"], hidden)
-    annotations = annotations.filter(pc.or_(pc.invert(of_hidden), _is_in(annotations["id"], shown)))
+    annotations, queries = dataset.table("annotations"), dataset.table("queries")
+    annotations = annotations.filter(pc.invert(_is_in(annotations["image_id"], hidden)))
     gone = pc.invert(_is_in(annotations["parent_id"], annotations["id"]))
     parents = pc.if_else(gone, pa.scalar(None, pa.string()), annotations["parent_id"])
     annotations = annotations.set_column(annotations.schema.get_field_index("parent_id"), "parent_id", parents)
@@ -216,7 +237,12 @@ def _public(dataset: Dataset, hidden: pa.ChunkedArray, attributes: dict[str, str
     }
     sources = {name: msgspec.structs.replace(record, found=None) for name, record in dataset.info.sources.items()}
     info = msgspec.structs.replace(
-        dataset.info, sources=sources, parents=(), headers={}, command=Command(verb=VERB, options={"split": splits})
+        dataset.info,
+        sources=sources,
+        roots={},  # where somebody's images lie is nobody else's concern
+        parents=(),
+        headers={},
+        command=Command(verb=VERB, options={"split": splits}),
     )
     everything = {name: dataset.table(name) for name in dataset.tables} | tables
     return Dataset(info, {name: _only_words_used(table) for name, table in everything.items() if table.num_rows})
@@ -250,7 +276,23 @@ def _key(
     return part.replace(info=info, images=images, members=members.filter(kept))
 
 
-def _noted(key: Dataset, shares: Sequence[Share]) -> Dataset:
+def _unanswered(key: Dataset) -> pa.ChunkedArray:
+    """The queries without positive, which nobody can be scored by."""
+    answers = relevance.overview(key)
+    return answers.filter(pc.equal(answers["positive"], 0))["query_id"]
+
+
+def _answered(key: Dataset, splits: Sequence[str]) -> Dataset:
+    """The key without the queries that no hidden image answers."""
+    lost, queries = _unanswered(key), key.table("queries").num_rows
+    if queries and len(lost) == queries:
+        found = f"its hidden images answer none of the {queries:,} queries"
+        hint = "hide another split, or choose queries that its images answer"
+        raise SchemaError(f"split {', '.join(splits)}", found, "expected truth that queries ask for", hint)
+    return without_queries(key, lost)
+
+
+def _noted(key: Dataset, shares: Sequence[Share], lost: pa.ChunkedArray) -> Dataset:
     """The key with what its organisers should know."""
     notes: list[Finding] = [
         finding(
@@ -263,11 +305,9 @@ def _noted(key: Dataset, shares: Sequence[Share]) -> Dataset:
         for share in shares
         if share.implied
     ]
-    if key.table("queries").num_rows:
-        answers = relevance.overview(key)
-        for query in answers.filter(pc.equal(answers["positive"], 0))["query_id"].to_pylist():
-            message = "no hidden image answers it"
-            notes.append(finding("Q02", f"query {query}", message, item=query, severity="warning"))
+    for query in lost.to_pylist():
+        message = "no hidden image answers it; left out of the key"
+        notes.append(finding("Q02", f"query {query}", message, item=query, severity="warning"))
     return key.replace(info=key.info, problems=notes)
 
 

@@ -1,7 +1,7 @@
 """Leaks: what stands on both sides of a benchmark, and how it is taken away.
 
-Sides are the images that are shown (queries, support sets) against those that are searched (gallery, distractors); in
-a dataset without such roles, its splits. Images of two sides are linked by one of:
+Sides are the images that are shown (queries, support sets) against those that are searched (gallery, distractors), and
+the splits; both are looked at where a dataset has both. Images of two sides are linked by one of:
 
 * ``copy``: equal content (SHA-256); images without hash are counted as unproved;
 * ``near``: near-duplicate pictures (``curate.build.near``), for which the image files are read;
@@ -11,6 +11,8 @@ a dataset without such roles, its splits. Images of two sides are linked by one 
 * ``time``: distractors that may be younger than what is searched for. A distractor must have been taken before the
   date, an instance have appeared on it or after. A date that is absent, or only as exact as the limit, proves nothing.
 
+What is forbidden must be proved not to be there: a kind of which too little is known fails as one that is found does.
+
 A fix takes linked images from the searched side (they lose their roles, and queries that nothing answers then go), or,
 between splits, drops or moves all to the split that has most of them. Links are followed from image to image. A query
 whose every positive is linked with its own image is named: it finds nothing but itself.
@@ -19,7 +21,7 @@ whose every positive is linked with its own image is named: it finds nothing but
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -40,6 +42,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Kind = Literal["copy", "near", "embedding", "sequence", "place", "instance", "time"]
 Fix = Literal["drop", "move"]
+Between = Literal["roles", "splits"]
 
 VERB = "build leakage"
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -62,6 +65,8 @@ def build_without_leaks(
     forbid: Sequence[Kind] = (),
     fix: Fix | None = None,
     before: str | None = None,
+    between: Between | None = None,
+    allow_unproved: bool = False,
     near: Ints | None = None,
     embedding: Ints | None = None,
     made_by: Mapping[str, Any] | None = None,
@@ -70,18 +75,21 @@ def build_without_leaks(
 
     Args:
         look: kinds to look for beside those that are forbidden; copies and sequences, where none is named.
-        forbid: fail if any is found that the fix, if there is one, does not take away.
+        forbid: fail if any is found that the fix, if there is one, does not take away, or if that there is none cannot
+            be proved.
         fix: ``drop``, or between splits ``move``.
         before: ISO 8601 date for ``time``; the first ``exists_since`` of the instances where it is not given.
+        between: which sides: ``roles`` (queries and gallery) or ``splits``; both, where the dataset has both.
+        allow_unproved: let what is forbidden pass where nothing was found, and too little is known.
         near: per image the number of its near-duplicates' cluster (``curate.build.near.clusters``), -1 if unread;
             needed for ``near``.
         embedding: the same by vectors (``curate.build.embeddings.clusters``), needed for ``embedding``.
         made_by: options that made these clusters, for the lineage.
 
     Raises:
-        UsageError: an unknown kind, ``move`` between query and gallery, ``near`` or ``embedding`` without clusters, no
-            sides.
-        SchemaError: what is forbidden is found; one line for each kind.
+        UsageError: an unknown kind, ``move`` between query and gallery, a fix between both kinds of sides, ``near`` or
+            ``embedding`` without clusters, no sides.
+        SchemaError: what is forbidden is found or unproved; one line for each kind.
     """
     for kind in (*look, *forbid):
         if kind not in KINDS:
@@ -95,33 +103,49 @@ def build_without_leaks(
         raise UsageError("--before", "is given, and nobody looks at dates", "expected --look time or --forbid time")
     if before is not None and not _DATE.fullmatch(before):
         raise UsageError(f"--before {before!r}", "is no date", "expected for example 2014, 2014-05 or 2014-05-31")
-    sides = _sides(dataset)
-    if fix == "move" and not sides.splits:
+    sides = _sides(dataset, between)
+    if fix and len(sides) > 1:
+        found = "may stand between queries and gallery or between splits"
+        raise UsageError(f"fix {fix!r}", found, "expected --between roles or --between splits")
+    if fix == "move" and not sides[0].splits:
         raise UsageError("fix 'move'", "stands between queries and gallery", hint="use drop")
-    links = {kind: _links(dataset, kind, sides, given.get(kind)) for kind in wanted if kind != "time"}
-    leaks: dict[Kind, Bools] = {kind: _leaking(sides, code) for kind, code in links.items()}
+    if "instance" in forbid and not any(one.splits for one in sides):
+        found = "is not looked at between queries and gallery: a query is there to find its instance"
+        raise UsageError("leak 'instance'", found, "expected two splits")
+    looked = [
+        _look(dataset, kind, one, given.get(kind), " between " + one.what if len(sides) > 1 else "", fix)
+        for one in sides
+        for kind in wanted
+        if kind != "time" and (kind != "instance" or one.splits)
+    ]
     steps = [Step(what="input", counts={name: dataset.table(name).num_rows for name in ("images", "annotations")})]
-    findings: list[Finding] = []
-    for kind, code in links.items():
-        steps.append(_step(kind, sides, code, leaks[kind]))
-        findings += _found(dataset, kind, sides, code, leaks[kind], fix)
-    if not sides.splits:
+    steps += [one.step for one in looked]
+    findings = [problem for one in looked for problem in one.findings]
+    if "instance" in wanted and not any(one.splits for one in sides):
+        counts = {"images": int((sides[0].code >= 0).sum())}
+        steps.append(Step(what="leaks by instance between queries and gallery: not looked at", counts=counts))
+    if not sides[0].splits:
+        links = {one.kind: one.code for one in looked if not one.sides.splits}
         findings += selfish_queries(dataset, links, _SHARED)
-    young = np.zeros(dataset.table("images").num_rows, bool)
-    too_old = 0
-    if "time" in wanted:
-        young, too_old, step, more = _time(dataset, before, fix)
-        steps.append(step)
-        findings += more
-    # No fix makes an instance younger.
-    left = {**{k: not fix and bool(v.any()) for k, v in leaks.items()}, "time": too_old or (not fix and young.any())}
-    _refuse(dataset, [kind for kind in KINDS if kind in forbid and left.get(kind)], findings)
+    dates = _time(dataset, before, fix) if "time" in wanted else None
+    if dates:
+        steps.append(dates.step)
+        findings += dates.findings
+    _refuse(dataset, looked, dates, forbid, fix, allow_unproved=allow_unproved)
     made = dataset
     if fix:
-        made, step, more = _fixed(dataset, sides, list(links.values()), leaks, young, fix)
+        young = dates.young if dates else np.zeros(dataset.table("images").num_rows, bool)
+        made, step, more = _fixed(dataset, sides[0], looked, young, fix)
         steps.append(step)
         findings += more
-    options = {"look": wanted, "forbid": sorted(set(forbid)), "fix": fix, "before": before, **(made_by or {})}
+    options: dict[str, Any] = {
+        "look": wanted,
+        "forbid": sorted(set(forbid)),
+        "fix": fix,
+        "before": before,
+        "between": between,
+    }
+    options |= {"allow-unproved": allow_unproved, **(made_by or {})}
     command = Command(verb=VERB, options={k: v for k, v in options.items() if v}, steps=tuple(steps))
     return made.replace(info=dataset.child(dataset.info.name, command=command), problems=findings)
 
@@ -133,40 +157,81 @@ class _Sides(NamedTuple):
     code: Ints
     splits: bool
 
+    @property
+    def what(self) -> str:
+        return "splits" if self.splits else "queries and gallery"
 
-def _sides(dataset: Dataset) -> _Sides:
-    ids = dataset.table("images")["id"]
-    shown = has_role(dataset, "query") | has_role(dataset, "support")
-    for table in ("queries", "support"):
-        shown |= positions(ids, dataset.table(table)["image_id"]) >= 0
-    searched = has_role(dataset, "gallery") | has_role(dataset, "distractor")
-    if searched.any():
-        # An image on both sides is searched: it is the one to leave.
-        return _Sides(["queries and support", "gallery"], np.where(searched, 1, np.where(shown, 0, -1)), False)
-    split = plain(dataset.table("images")["split"])
-    names = pc.unique(split).drop_null()
-    if len(names) < 2:
+
+def _sides(dataset: Dataset, between: Between | None) -> list[_Sides]:
+    """The sides that are asked for, roles first."""
+    roles = _roles(dataset)
+    splits = _splits(dataset, beside_roles=roles is not None)
+    found = [one for one in (roles, splits) if one and between in (None, "splits" if one.splits else "roles")]
+    if not found:
+        what = {None: "neither a gallery nor two splits", "roles": "no gallery", "splits": "no two splits"}[between]
         raise UsageError(
             f"dataset {dataset.info.name!r}",
-            "has neither a gallery nor two splits",
+            f"has {what}",
             "expected sides that something could leak between",
             "build a split first (curate build split)",
         )
+    return found
+
+
+def _roles(dataset: Dataset) -> _Sides | None:
+    ids = dataset.table("images")["id"]
+    searched = has_role(dataset, "gallery") | has_role(dataset, "distractor")
+    if not searched.any():
+        return None
+    shown = has_role(dataset, "query") | has_role(dataset, "support")
+    for table in ("queries", "support"):
+        shown |= positions(ids, dataset.table(table)["image_id"]) >= 0
+    # An image on both sides is searched: it is the one to leave.
+    return _Sides(["queries and support", "gallery"], np.where(searched, 1, np.where(shown, 0, -1)), False)
+
+
+def _splits(dataset: Dataset, *, beside_roles: bool) -> _Sides | None:
+    split = plain(dataset.table("images")["split"])
+    names = pc.unique(split).drop_null()
     names = names.take(pc.sort_indices(names))
+    # Splits that a division into queries and gallery has written say the same as the roles.
+    if len(names) < 2 or (beside_roles and set(names.to_pylist()) <= {"query", "gallery"}):
+        return None
     return _Sides(names.to_pylist(), positions(split, names), True)
 
 
-def shown(dataset: Dataset) -> Bools | None:
-    """The images that are shown and not searched; None in a dataset of splits, where any side may leak to any.
+def shown(dataset: Dataset, between: Between | None = None) -> Bools | None:
+    """The images that are shown and not searched; None where splits are looked at, of which any may leak to any.
 
     Raises:
-        UsageError: the dataset has no sides.
+        UsageError: the dataset has no such sides.
     """
-    sides = _sides(dataset)
-    return None if sides.splits else sides.code == 0
+    sides = _sides(dataset, between)
+    return None if any(one.splits for one in sides) else sides[0].code == 0
 
 
-def _links(dataset: Dataset, kind: Kind, sides: _Sides, clusters: Ints | None) -> Ints:
+class _Looked(NamedTuple):
+    """What was seen of one kind between the sides of one kind."""
+
+    kind: Kind
+    where: str  # in the words, where there are two kinds of sides
+    sides: _Sides
+    code: Ints
+    leaking: Bools
+    unknown: int
+    step: Step
+    findings: list[Finding]
+
+
+def _look(dataset: Dataset, kind: Kind, sides: _Sides, clusters: Ints | None, where: str, fix: Fix | None) -> _Looked:
+    code = _links(dataset, kind, clusters)
+    leaking = _leaking(sides, code)
+    unknown = 0 if kind == "instance" else int(((code < 0) & (sides.code >= 0)).sum())
+    step = _step(kind, where, sides, code, leaking, unknown)
+    return _Looked(kind, where, sides, code, leaking, unknown, step, _found(dataset, kind, sides, code, leaking, fix))
+
+
+def _links(dataset: Dataset, kind: Kind, clusters: Ints | None) -> Ints:
     """For each image the number of what links it to others of its kind, -1 where that is not known."""
     if clusters is not None:
         return clusters
@@ -174,16 +239,14 @@ def _links(dataset: Dataset, kind: Kind, sides: _Sides, clusters: Ints | None) -
         hashes = plain(dataset.table("images")["sha256"])
         return positions(hashes, pc.unique(hashes).drop_null())
     if kind == "instance":
-        return _by_instance(dataset, sides)
+        return _by_instance(dataset)
     groups = groups_of(dataset, "sequence" if kind == "sequence" else "place")
     return np.where(groups.known, groups.code, -1)
 
 
-def _by_instance(dataset: Dataset, sides: _Sides) -> Ints:
+def _by_instance(dataset: Dataset) -> Ints:
     """Images linked by chains of instances: those of several link all that show any of these."""
     number = dataset.table("images").num_rows
-    if not sides.splits:
-        return np.full(number, -1)
     annotations = dataset.table("annotations")
     image = positions(annotations["image_id"], dataset.table("images")["id"])
     instance = positions(annotations["instance"], pc.unique(annotations["instance"]).drop_null())
@@ -209,6 +272,25 @@ def components(number: int, a: Ints, b: Ints, more: int = 0) -> Ints:
             return label
 
 
+def gathered(number: int, found: Iterable[tuple[Ints, Ints]], most: int = 1 << 22) -> tuple[Ints, Ints]:
+    """The pairs found of ``number`` things; of more than ``most``, only as many as join the same things.
+
+    The frames of a film may all be alike: their pairs are the square of them.
+    """
+    none = np.zeros(0, np.int64)
+    parts, held = [(none, none)], 0
+    for pair in found:
+        parts.append(pair)
+        held += len(pair[0])
+        if held > max(most, 4 * number):
+            a, b = (np.concatenate(side) for side in zip(*parts, strict=True))
+            label = components(number, a, b)
+            rows = np.flatnonzero(label != np.arange(number))
+            parts, held = [(rows, label[rows])], len(rows)
+    a, b = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return a, b
+
+
 def _leaking(sides: _Sides, code: Ints) -> Bools:
     """The images whose link spans two sides."""
     there = np.flatnonzero((code >= 0) & (sides.code >= 0))
@@ -221,14 +303,12 @@ def _leaking(sides: _Sides, code: Ints) -> Bools:
     return leaking
 
 
-def _step(kind: Kind, sides: _Sides, code: Ints, leaking: Bools) -> Step:
-    unknown = int(((code < 0) & (sides.code >= 0)).sum())
-    proved = kind == "instance" or not unknown
-    state = "found" if leaking.any() else "none" if proved else "unproved"
+def _step(kind: Kind, where: str, sides: _Sides, code: Ints, leaking: Bools, unknown: int) -> Step:
+    state = "found" if leaking.any() else "unproved" if unknown else "none"
     counts = {"links": len(np.unique(code[leaking])), "images": int(leaking.sum())}
     counts |= {f"images in {name}": int((leaking & (sides.code == at)).sum()) for at, name in enumerate(sides.names)}
     counts |= {} if kind == "instance" else {"images of which it is not known": unknown}
-    return Step(what=f"leaks by {kind}: {state}", counts=counts)
+    return Step(what=f"leaks by {kind}{where}: {state}", counts=counts)
 
 
 def _found(dataset: Dataset, kind: Kind, sides: _Sides, code: Ints, leaking: Bools, fix: Fix | None) -> list[Finding]:
@@ -247,8 +327,18 @@ def _found(dataset: Dataset, kind: Kind, sides: _Sides, code: Ints, leaking: Boo
     return findings
 
 
-def _time(dataset: Dataset, before: str | None, fix: Fix | None) -> tuple[Bools, int, Step, list[Finding]]:
-    """The distractors that the date contradicts; those of no or too rough a date are counted."""
+class _Dates(NamedTuple):
+    """The distractors that the date contradicts, how many instances are too old, and whether the rest is unproved."""
+
+    young: Bools
+    too_old: int
+    unproved: bool
+    step: Step
+    findings: list[Finding]
+
+
+def _time(dataset: Dataset, before: str | None, fix: Fix | None) -> _Dates:
+    """What the date contradicts; distractors and instances of no or too rough a date are counted."""
     since = dataset.table("instances")["exists_since"].drop_null()
     limit = before or pc.min(since).as_py()
     if not limit:
@@ -261,7 +351,7 @@ def _time(dataset: Dataset, before: str | None, fix: Fix | None) -> tuple[Bools,
     counts = {"proven": 0, "claimed": 0, "unknown": 0, "contradicted": 0}
     for row in np.flatnonzero(has_role(dataset, "distractor")).tolist():
         date, shared = taken[row] or "", min(len(taken[row] or ""), len(limit))
-        if not date or (date[:shared] == limit[:shared] and len(date) < len(limit)):
+        if not _tells(date, limit):
             counts["unknown"] += 1
         elif date[:shared] >= limit[:shared]:
             counts["contradicted"] += 1
@@ -271,48 +361,75 @@ def _time(dataset: Dataset, before: str | None, fix: Fix | None) -> tuple[Bools,
             findings.append(finding("Q06", f"images, {name}", text, item=name, severity=severity))
         else:
             counts["proven" if evidence[row] == "proven" else "claimed"] += 1
-    old = [name for name, date in _dates(dataset) if date and date[: len(limit)] < limit[: len(date)]]
+    instances = _dates(dataset)
+    old = [name for name, date in instances if date and date[: len(limit)] < limit[: len(date)]]
+    undated = sum(not _tells(date, limit) for _, date in instances)
     for name in old:
         text = f"instance that exists since before {limit}, when distractors were taken"
         findings.append(finding("Q06", f"instances, {name}", text, item=name, severity="warning"))
-    state = "found" if young.any() or old else "unproved" if counts["unknown"] or counts["claimed"] else "none"
+    unproved = bool(counts["unknown"] or counts["claimed"] or undated) or not (sum(counts.values()) or instances)
+    state = "found" if young.any() or old else "unproved" if unproved else "none"
     counts = {f"distractors {name}": number for name, number in counts.items()}
-    step = Step(what=f"leaks by time, {limit}: {state}", counts={**counts, "instances too old": len(old)})
-    return young, len(old), step, findings
+    counts |= {"instances too old": len(old), "instances unknown": undated}
+    step = Step(what=f"leaks by time, {limit}: {state}", counts=counts)
+    return _Dates(young, len(old), unproved, step, findings)
+
+
+def _tells(date: str | None, limit: str) -> bool:
+    """Whether a date is exact enough to be before ``limit`` or not."""
+    return date is not None and date != "" and not (len(date) < len(limit) and limit.startswith(date))
 
 
 def _dates(dataset: Dataset) -> list[tuple[str, str | None]]:
+    """Each instance, and since when it exists: those of the table, and any that only annotations name."""
     table = dataset.table("instances")
-    return list(zip(table["id"].to_pylist(), table["exists_since"].to_pylist(), strict=True))
+    found = dict.fromkeys(pc.unique(dataset.table("annotations")["instance"]).drop_null().to_pylist())
+    return sorted((found | dict(zip(table["id"].to_pylist(), table["exists_since"].to_pylist(), strict=True))).items())
 
 
-def _refuse(dataset: Dataset, found: list[Kind], findings: list[Finding]) -> None:
-    if not found:
-        return
+def _refuse(
+    dataset: Dataset,
+    looked: list[_Looked],
+    dates: _Dates | None,
+    forbid: Sequence[Kind],
+    fix: Fix | None,
+    *,
+    allow_unproved: bool,
+) -> None:
+    """Fail for each kind that is forbidden and found, or that is not known to be absent."""
     errors = []
-    for kind in found:
-        code = "Q06" if kind == "time" else "Q03"
-        first = next(
-            one for one in findings if one.code == code and (kind == "time" or f"share {_SHARED[kind]} " in one.message)
-        )
-        errors.append(
-            SchemaError(
-                f"dataset {dataset.info.name!r}", f"leaks by {kind}: {first.message}", "expected none", "use --fix"
-            )
-        )
-    errors[0].also = tuple(errors[1:])
-    raise errors[0]
+
+    def refuse(what: str, left: list[Finding], unproved: str) -> None:
+        found = f"leaks by {what}: {left[0].message if left else f'unproved: {unproved}'}"
+        if left:
+            errors.append(SchemaError(f"dataset {dataset.info.name!r}", found, "expected none", "use --fix"))
+        elif unproved and not allow_unproved:
+            hint = "make it known, or give --allow-unproved"
+            errors.append(SchemaError(f"dataset {dataset.info.name!r}", found, "expected proof of none", hint))
+
+    for one in looked:
+        if one.kind in forbid:
+            unproved = f"of {one.unknown:,} of {int((one.sides.code >= 0).sum()):,} images it is not known"
+            refuse(f"{one.kind}{one.where}", [] if fix else one.findings, unproved if one.unknown else "")
+    if dates and "time" in forbid:
+        # No fix makes an instance younger.
+        left = [one for one in dates.findings if not fix or one.where.startswith("instances, ")]
+        counts = ", ".join(f"{number:,} {what}" for what, number in dates.step.counts.items())
+        refuse("time", left, counts if dates.unproved else "")
+    if errors:
+        errors[0].also = tuple(errors[1:])
+        raise errors[0]
 
 
 def _fixed(
-    dataset: Dataset, sides: _Sides, links: list[Ints], leaks: dict[Kind, Bools], young: Bools, fix: Fix
+    dataset: Dataset, sides: _Sides, looked: list[_Looked], young: Bools, fix: Fix
 ) -> tuple[Dataset, Step, list[Finding]]:
     if not sides.splits:
         gone = young.copy()
-        for leaking in leaks.values():
-            gone |= leaking & (sides.code == 1)
+        for one in looked:
+            gone |= one.leaking & (sides.code == 1)
         return _without_roles(dataset, gone)
-    linked = _joined(len(sides.code), links)
+    linked = _joined(len(sides.code), [one.code for one in looked])
     spanning = np.flatnonzero(_leaking(sides, linked))
     # Each cluster goes where most of its images are; of equals to the first by name.
     number = len(sides.names)

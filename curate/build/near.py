@@ -12,19 +12,22 @@ that rounds otherwise may turn single bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageOps
 
 from curate import engine
-from curate.build.leakage import components
-from curate.dataset import Dataset
-from curate.errors import UsageError
+from curate.build.leakage import components, gathered
+from curate.dataset import Dataset, plain
+from curate.errors import SourceError, UsageError
 from curate.pictures import below, grey_bytes
+from curate.regular import open_regular
 
 Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
@@ -43,9 +46,15 @@ def clusters(dataset: Dataset, *, roots: Mapping[str, str] | None = None, jobs: 
         roots: the folders of sources' images, where they are not those of the dataset.
 
     Raises:
-        UsageError: the folder of a source's images is not known.
+        UsageError: the folder of a source's images is not known; one of ``roots`` is no folder, or of no source.
     """
     images, paths = dataset.table("images"), []
+    sources = sorted(pc.unique(plain(images["source"])).to_pylist())
+    for source, root in (roots or {}).items():
+        if source not in sources:
+            raise UsageError(f"--root {source}={root}", "no image is of this source", f"expected {', '.join(sources)}")
+        if not Path(root).is_dir():
+            raise UsageError(f"--root {source}={root}", "is no folder", "expected the folder of the source's images")
     known_roots = {**dataset.info.roots, **(roots or {})}
     for source, name in zip(images["source"].to_pylist(), images["file_name"].to_pylist(), strict=True):
         if name is not None and source not in known_roots:
@@ -68,8 +77,11 @@ def cluster(p: Hashes, d: Hashes) -> Ints:
 
 
 def near_pairs(p: Hashes, d: Hashes) -> tuple[Ints, Ints]:
-    """Pairs of places that are near-duplicates; a pair may be named several times."""
-    found_a, found_b = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    """Pairs of places that are near-duplicates (``leakage.gathered``); a pair may be named several times."""
+    return gathered(len(p), _found(p, d))
+
+
+def _found(p: Hashes, d: Hashes) -> Iterator[tuple[Ints, Ints]]:
     shift = 0
     for width in _BANDS:
         band = (p >> np.uint64(shift)) & np.uint64((1 << width) - 1)
@@ -87,9 +99,7 @@ def near_pairs(p: Hashes, d: Hashes) -> tuple[Ints, Ints]:
                 later = j > i
                 a, b = rows[i[later]], others[j[later]]
                 confirmed = np.bitwise_count(d[a] ^ d[b]) <= MOST_D
-                found_a.append(a[confirmed])
-                found_b.append(b[confirmed])
-    return np.concatenate(found_a), np.concatenate(found_b)
+                yield a[confirmed], b[confirmed]
 
 
 def _hash_all(paths: Sequence[str | None]) -> tuple[Hashes, Hashes, Bools]:
@@ -101,10 +111,11 @@ def _hash_all(paths: Sequence[str | None]) -> tuple[Hashes, Hashes, Bools]:
 def hash_file(path: Path) -> tuple[int, int] | None:
     """pHash and dHash of a picture; None where it cannot be read."""
     try:
-        with PilImage.open(path) as picture:
+        descriptor, _ = open_regular(path)
+        with os.fdopen(descriptor, "rb") as stream, PilImage.open(stream) as picture:
             picture.draft("L", (_DRAFT, _DRAFT))  # a JPEG is decoded at a fraction of its size
             return hash_picture(ImageOps.exif_transpose(picture))
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError):
+    except (OSError, SourceError, SyntaxError, ValueError, PilImage.DecompressionBombError):
         return None
 
 

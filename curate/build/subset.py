@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.build import bounds as sizes
-from curate.build.attributes import Wanted, holds, read_attributes
+from curate.build.attributes import Wanted, holds, read_attributes, unmet
 from curate.build.bounds import Bound, read_bounds
 from curate.build.presets import PRESETS, apply_preset
 from curate.build.sampling import (
@@ -39,7 +39,7 @@ from curate.build.upkeep import drop_annotations, keep_classes, mark_partial
 from curate.build.where import Condition, parse
 from curate.dataset import Dataset, flags, plain, positions, whole
 from curate.errors import UsageError
-from curate.model import Command, Finding, Info, Step
+from curate.model import Command, Finding, Info, Step, finding
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -99,20 +99,21 @@ def build_subset(
     filters = _read(dataset, locals())
     steps = [Step(what="input", counts=_counts(dataset))]
     subset = dataset
-    for what, mask in _image_filters(dataset, filters):
+    findings: list[Finding] = []
+    for what, mask in _image_filters(dataset, filters, findings):
         subset = subset.select_images(dataset.table("images")["id"].filter(pa.array(mask)))
         steps.append(Step(what=what, counts=_counts(subset)))
-    subset, more = _filter_annotations(subset, filters)
+    subset, more = _filter_annotations(subset, filters, findings)
     steps += more
     if drop_empty:
         subset = subset.select_images(_not_empty(subset))
         steps.append(Step(what="drop images without annotation", counts=_counts(subset)))
     subset, more = _sampled(subset, sample, sample_per_class, seed)
     steps += more
-    findings: list[Finding] = []
     if preset:
-        subset, more, findings = apply_preset(subset, preset)
+        subset, more, told = apply_preset(subset, preset)
         steps += more
+        findings += told
     command = Command(verb=VERB, options=filters.options, steps=tuple(steps))
     info = dataset.child(dataset.info.name, command=command, relevance=subset.info.relevance)
     return subset.replace(info=_of_sources(info, filters.sources), problems=findings)
@@ -245,8 +246,11 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 # ---------------------------------------------------------------------------------------------------------- images
 
 
-def _image_filters(dataset: Dataset, filters: _Filters) -> Iterator[tuple[str, Bools]]:
-    """The filters of images in their order: what each is called, and what it and those before it keep."""
+def _image_filters(dataset: Dataset, filters: _Filters, told: list[Finding]) -> Iterator[tuple[str, Bools]]:
+    """The filters of images in their order: what each is called, and what it and those before it keep.
+
+    A filter that nothing in the dataset can pass is ``told``.
+    """
     images = dataset.table("images")
     kept = np.ones(images.num_rows, bool)
     for what, column, wanted in (
@@ -259,7 +263,9 @@ def _image_filters(dataset: Dataset, filters: _Filters) -> Iterator[tuple[str, B
             yield f"{what} {', '.join(wanted)}", kept
     for one in filters.attributes:
         if one.table == "images":
-            kept = kept & holds(images, one)
+            having = holds(images, one)
+            told += [] if having.any() else [unmet(images, one)]
+            kept = kept & having
             yield f"attribute {one.text}", kept
     for condition in filters.conditions:
         if condition.of_images:
@@ -291,8 +297,8 @@ def _not_empty(dataset: Dataset) -> pa.Array:
 # ----------------------------------------------------------------------------------------------------- annotations
 
 
-def _filter_annotations(dataset: Dataset, filters: _Filters) -> tuple[Dataset, list[Step]]:
-    """Drop annotations and what pointed at them."""
+def _filter_annotations(dataset: Dataset, filters: _Filters, told: list[Finding]) -> tuple[Dataset, list[Step]]:
+    """Drop annotations and what pointed at them; a filter that nothing can pass is ``told``."""
     images, annotations = dataset.table("images"), dataset.table("annotations")
     kept = np.ones(annotations.num_rows, bool)
     steps: list[Step] = []
@@ -318,7 +324,9 @@ def _filter_annotations(dataset: Dataset, filters: _Filters) -> tuple[Dataset, l
             note(text, **({"of unknown size": unknown} if unknown else {}))
     for one in filters.attributes:
         if one.table == "annotations":
-            kept &= holds(annotations, one)
+            having = holds(annotations, one)
+            told += [] if having.any() else [unmet(annotations, one)]
+            kept &= having
             note(f"attribute {one.text}")
     for condition in filters.conditions:
         if not condition.of_images:
@@ -333,6 +341,9 @@ def _filter_annotations(dataset: Dataset, filters: _Filters) -> tuple[Dataset, l
         text = " and ".join(bound.text for bound in filters.class_count)
         note(f"classes of {text} annotations", **{"of classes": len(classes)})
     if filters.frequencies:
+        if annotations["instance"].null_count == annotations.num_rows:
+            text = "no annotation is of an instance: none is left"
+            told.append(finding("N02", f"frequency {', '.join(filters.frequencies)}", text, severity="warning"))
         kept &= of_frequency(annotations, kept, filters.frequencies)
         note(f"instances that are {' or '.join(filters.frequencies)}")
 

@@ -29,6 +29,7 @@ from curate.errors import SchemaError, SourceError
 from curate.model import SCHEMA_VERSION, Category, Command, Counts, Info, Source, SourceRecord
 from curate.pictures import Header as Picture
 from curate.pictures import read_header
+from curate.regular import read_regular
 
 SOURCE = Source(
     title="COCO JSON of any origin",
@@ -96,7 +97,7 @@ def _parts(file: Path) -> dict[str, msgspec.Raw]:
             raise SourceError(file, "is a folder", "expected a COCO JSON file")
         if file.stat().st_size > _LARGEST_FILE:
             raise SourceError(file, f"file of {file.stat().st_size} bytes", f"expected at most {_LARGEST_FILE}")
-        text = file.read_bytes()
+        text = read_regular(file, "expected a COCO JSON file")
     except FileNotFoundError:
         raise SourceError(file, "no such file", "expected a COCO JSON file") from None
     if text[:3] == b"\xef\xbb\xbf":

@@ -13,7 +13,8 @@ from curate.errors import UsageError
 if TYPE_CHECKING:
     from curate.dataset import Dataset
 
-_SHOWN = 20  # findings that are listed
+_SHOWN = 20  # findings of a hidden test that are listed
+_TOLD = 10  # of any other dataset
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what each step would leave, and write nothing.")
 
@@ -199,8 +200,10 @@ def query_gallery(
 
 
 def _text(path: Path) -> str:
+    from curate.regular import read_regular
+
     try:
-        return path.read_text("utf-8-sig")
+        return read_regular(path, "expected a text file").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(path, f"is no UTF-8 text (byte {error.start})", "expected ids, one a line") from None
 
@@ -317,7 +320,20 @@ def support(
 @dataset_argument
 @output_options("the dataset without leaks", required=False)
 @click.option("--look", type=_LEAKS, multiple=True, help="Look for this kind.  [default: copy, sequence]")
-@click.option("--forbid", type=_LEAKS, multiple=True, help="Look for this kind, and fail if there is any.")
+@click.option(
+    "--forbid",
+    type=_LEAKS,
+    multiple=True,
+    help="Look for this kind, and fail if there is any, or if that there is none cannot be proved.",
+)
+@click.option(
+    "--allow-unproved", is_flag=True, help="Let --forbid pass where nothing is found, and too little is known."
+)
+@click.option(
+    "--between",
+    type=click.Choice(["roles", "splits"]),
+    help="Look between queries and gallery, or between splits.  [default: both, where the dataset has both]",
+)
 @click.option(
     "--fix",
     type=click.Choice(["drop", "move"]),
@@ -357,7 +373,7 @@ def leakage(
     index: Literal["exact", "faiss"],
     **options: Any,
 ) -> None:
-    """Look for what stands on both sides of the dataset DS: queries and gallery, or its splits.
+    """Look for what stands on both sides of the dataset DS: its queries and gallery, and its splits.
 
     \b
       curate build leakage benchmark --dry-run
@@ -367,7 +383,8 @@ def leakage(
 
     Kinds: copy (equal SHA-256), near (near-duplicate pictures, which are read), embedding (vectors of a file, with a
     cosine of --min-cosine or more), sequence, place, instance (between splits), time (distractors that may be younger
-    than what is searched for). What a fix does is listed, and which queries find nothing but copies of themselves.
+    than what is searched for). A fix is of one kind of sides. What it does is listed, and which queries find nothing
+    but copies of themselves.
     """
     read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
     from curate.build import embeddings as vectors
@@ -381,8 +398,12 @@ def leakage(
     linked = dict[str, Any]()
     if embeddings is not None:
         given = vectors.read_vectors(embeddings)
-        linked["embedding"] = vectors.clusters(read, given, min_cosine=min_cosine, index=index)
+        linked["embedding"] = vectors.clusters(
+            read, given, min_cosine=min_cosine, index=index, between=options["between"]
+        )
         linked["made_by"] = {"embeddings": given.sha256, "min-cosine": min_cosine, "index": index}
+    if roots and "near" not in wanted:
+        raise UsageError("--root", "is given, and nobody looks at pictures", "expected --look near or --forbid near")
     if "near" in wanted:
         linked["near"] = near.clusters(read, roots=roots, jobs=jobs)
     finish(build_without_leaks(read, **linked, **options), as_json=as_json, quiet=quiet)
@@ -419,10 +440,11 @@ def hidden(
       curate evaluate submit --truth public --results run.json --team Us --model Ours --search-mode vision -o sent.json
       curate evaluate searchad --truth key --results sent.json
 
-    What is published is the same whatever the hidden labels are; nothing of it refers to the key. What queries and
-    support sets show of hidden images stays. Frames of public sources can be recovered, and so the labels that their
-    sources publish: how much of the hidden truth these imply is said for each class (Q10). Labels of a source's own are
-    taken to be public, unless the source is --private.
+    What is published is the same whatever the hidden labels are; nothing of it refers to the key. Images of queries and
+    support sets are public: they are kept out of the split, and counted; queries that no hidden image answers are left
+    out of the key. Frames of public sources can be recovered, and so the labels that their sources publish: how much of
+    the hidden truth these imply is said for each class (Q10). Labels of a source's own are taken to be public, unless
+    the source is --private.
     """
     from curate import store
 
@@ -457,7 +479,7 @@ def hidden(
         "findings": made.key.problems,
     }
     lines = [f"{step.what}: {_counts(step.counts)}" for step in steps]
-    lines += [f"{one.severity} {one.code} {one.where}: {one.message}" for one in made.key.problems[:_SHOWN]]
+    lines += _findings(made.key, _SHOWN)
     if len(made.key.problems) > _SHOWN:
         lines.append(f"{len(made.key.problems) - _SHOWN:,} more findings lie with the key")
     for name, path, part in (("public", output, made.public), ("key", key, made.key)):
@@ -482,17 +504,21 @@ def _ready(path: Path, output: Path | None, *, overwrite: bool, dry_run: bool) -
             "fingerprint": manifest.fingerprint if manifest else None,
             "counts": built.counts(),
             "steps": steps,
-            "findings": len(built.problems),
+            "findings": built.problems,
         }
         lines = [f"{step.what}: {_counts(step.counts)}" for step in steps]
-        if built.problems:
-            lines.append(
-                f"{len(built.problems):,} findings, as in: {built.problems[0].where}: {built.problems[0].message}"
-            )
+        lines += _findings(built, _TOLD)
+        if len(built.problems) > _TOLD:
+            rest = "--json lists them" if as_json or not manifest else f"{output}/problems.jsonl has them"
+            lines.append(f"{len(built.problems) - _TOLD:,} more findings; {rest}")
         lines.append(f"{output if manifest else 'nothing written; it would be'}: {_counts(built.counts())}")
         show_result(result, "\n".join(lines), as_json=as_json, quiet=quiet)
 
     return store.read(path), finish
+
+
+def _findings(built: Dataset, most: int) -> list[str]:
+    return [f"{one.severity} {one.code} {one.where}: {one.message}" for one in built.problems[:most]]
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import Any, TypeVar
 
 import click
 
-from curate.errors import UsageError
+from curate.errors import UsageError, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and line breaks
 
 dataset_argument = click.argument("dataset", type=click.Path(path_type=Path), metavar="DS")
 
@@ -105,7 +107,7 @@ def show_result(result: Any, text: str, *, as_json: bool, quiet: bool) -> None:
 
         click.echo(msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=2).decode())
     elif not quiet:
-        click.echo(text)
+        click.echo(_CONTROL.sub(lambda found: printable(found[0]), text))
 
 
 def check_new_file(file: Path, overwrite: bool, *inputs: Path) -> None:
@@ -152,7 +154,7 @@ def write_report(report: Any, file: Path) -> None:
 
 def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:
     """Rows as aligned columns: numbers to the right, text to the left."""
-    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    cells = [[f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
     lines = []

@@ -29,7 +29,7 @@ from curate.commands.options import (
     "--previous",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Earlier release: changes.json says what changed.",
+    help="Earlier release, or a dataset folder: changes.json says what changed.",
 )
 @click.option(
     "--recipe",
@@ -76,6 +76,7 @@ def command(
     allow it. All other pictures are named by path and hash, and are not passed on.
     """
     from curate import store
+    from curate.commands.run import beside
     from curate.releasing import release
     from curate.verify import severities
 
@@ -87,6 +88,7 @@ def command(
         date=date,
         previous=previous,
         recipe=recipe,
+        beside=beside(recipe) if recipe is not None else (),
         with_images=with_images,
         roots=roots,
         severities=severities.read(severities_file) if severities_file else None,

@@ -117,8 +117,9 @@ def init(
     """Make the folder of a new review of the dataset DS.
 
     Presets: pixel-retrieval (annotate, refine and inspect, refine and inspect, three people per pair), consensus (each
-    image by everybody, blind), quick (inspect a sample of the pre-labels), audit (a random sample of presumed
-    negatives, class by class, and those that --results rank highest: how many positives were missed).
+    image by everybody, blind), quick (inspect a sample of the pre-labels), ties (inspect the images with what an
+    earlier review left undecided), audit (a random sample of presumed negatives, class by class, and those that
+    --results rank highest: how many positives were missed).
 
     A review is a record: it is never overwritten. The same plan over the same dataset is the same review, so that a
     lost folder is made again and pulled; for a second, independent one change the seed.
@@ -168,7 +169,7 @@ def join(
     review: Path,
     person: str,
     email: str,
-    data: Path,
+    data: Path | None,
     url: str | None,
     images: Path | None,
     timeout: float,
@@ -187,19 +188,19 @@ def join(
     opened = folder.read(review)
     if person not in opened.plan.annotators:
         raise UsageError(person, "not in the plan", f"expected one of {', '.join(opened.plan.annotators)}")
+    folder.check_address(opened.people, person, email)
     api, _ = server_of(data, url, images, timeout)
-    accounts = {str(one["email"]): int(one["id"]) for one in api.pages("/api/users/")}
-    password = None
-    if email not in accounts:
+    accounts = {str(one["email"]).casefold(): int(one["id"]) for one in api.pages("/api/users/")}
+    user, password = accounts.get(email.casefold()), None
+    if user is None:
         password = os.environ.get("CURATE_LABEL_STUDIO_PASSWORD") or secrets.token_urlsafe(12)
         token = apis.join(api, email, password)
-        accounts[email] = int(apis.Api(api.url, token).get("/api/current-user/whoami")["id"])
-    people = opened.people | {person: folder.Person(user=accounts[email], email=email)}
-    folder.write_people(review, people)
-    text = f"{person} has account {accounts[email]}"
+        user = int(apis.Api(api.url, token).get("/api/current-user/whoami")["id"])
+    folder.write_people(review, opened.people | {person: folder.Person(user=user, email=email)})
+    text = f"{person} has account {user}"
     if password is not None and "CURATE_LABEL_STUDIO_PASSWORD" not in os.environ:
         text += f"; password, shown this once: {password}"
-    show_result({"person": person, "user": accounts[email]}, text, as_json=as_json, quiet=quiet)
+    show_result({"person": person, "user": user}, text, as_json=as_json, quiet=quiet)
     return 0
 
 
@@ -211,7 +212,7 @@ def join(
 def push(
     review: Path,
     roots: dict[str, str],
-    data: Path,
+    data: Path | None,
     url: str | None,
     images: Path | None,
     timeout: float,
@@ -241,7 +242,7 @@ def push(
 def pull(
     review: Path,
     roots: dict[str, str],
-    data: Path,
+    data: Path | None,
     url: str | None,
     images: Path | None,
     timeout: float,
@@ -284,7 +285,9 @@ def take(review: Path, annotation: str, as_json: bool, quiet: bool) -> int:
 @review_argument
 @report_options
 def status(review: Path, as_json: bool, quiet: bool) -> int:
-    """Per round and person what is open, done, skipped and rejected, the pace, and what was only reported."""
+    """Per round and person what is open, done, skipped and rejected, and the pace; what people could not agree on, and
+    what was only reported.
+    """
     from curate.commands import review_words
     from curate.review import folder, report
 
@@ -306,6 +309,11 @@ def status(review: Path, as_json: bool, quiet: bool) -> int:
     head = ("round", "person", "open", "done", "skipped", "rejected", "median", "left")
     lines = [table(rows, head), "items: " + ", ".join(f"{n:,} {kind}" for kind, n in found.items.items())]
     lines += review_words.changes(found.changes)
+    lines += listed([one.line for one in found.ties])
+    if found.ties:
+        lines.append(
+            f"{len(found.ties):,} objects undecided: 'review finish' keeps them as proposals and says how to go on"
+        )
     show_result(found, "\n".join([*lines, *listed(list(found.reports))]), as_json=as_json, quiet=quiet)
     return 0
 
@@ -353,7 +361,10 @@ def agreement(
         page = draw_page(opened, found, dataset, roots=roots)
         with atomic_file(html_file, overwrite=overwrite) as stream:
             stream.write(page.encode("utf-8", "backslashreplace"))
-    show_result(found, review_words.agreement(found), as_json=as_json, quiet=quiet)
+    waiting = [opened.plan.rounds[i].name for i in measures.copied(opened.plan)]
+    answered = any(event.kind == "answer" for event in opened.events)
+    text = review_words.agreement(found, waiting, answered=answered)
+    show_result(found, text, as_json=as_json, quiet=quiet)
     return 0
 
 
@@ -391,6 +402,8 @@ def finish(review: Path, output: Path, overwrite: bool, partly: bool, lot: bool,
         f"{done.accepted:,} items accepted: {done.truth:,} rows are truth, {done.rejected:,} replaced, "
         f"{done.ties:,} undecided -> {output}"
     )
+    if done.ties:
+        text += f"\nto settle what is undecided: curate review init {output} --plan ties --annotator NAME -o NEW"
     if done.lot:
         text += f"\n{done.lot:,} rows of the accepted lot are truth, though nobody looked at them"
     if done.left:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,35 +36,44 @@ def server_options(function: F) -> F:
             metavar="SECONDS",
             help="How long one request may take, with its whole answer.",
         ),
-        click.option("--url", metavar="URL", help="Another server; its token comes from CURATE_LABEL_STUDIO_TOKEN."),
+        click.option(
+            "--url",
+            metavar="URL",
+            help="Another server, with the token of CURATE_LABEL_STUDIO_TOKEN; or CURATE_LABEL_STUDIO_URL says it, or "
+            "label_studio.json in ~/.config/curate, of mode 600 and with url and token.",
+        ),
         click.option(
             "--data",
             type=click.Path(path_type=Path),
-            default=Path("label-studio"),
-            show_default=True,
             metavar="DIR",
-            help="Folder of the server that 'review serve' started.",
+            help="Folder of the server that 'review serve' started; label-studio if no other is named.",
         ),
     ):
         function = option(function)
     return function
 
 
-def server_of(data: Path, url: str | None, images: Path | None, timeout: float) -> tuple[Api, Path]:
-    """The server to talk to, and the folder that its images lie below."""
-    from curate.review import server
+def server_of(data: Path | None, url: str | None, images: Path | None, timeout: float) -> tuple[Api, Path]:
+    """The server to talk to, and the folder that its images lie below.
+
+    What is named goes first (``--url``, ``--data``), then the environment, then a server of ours in its usual folder,
+    then the user's configuration.
+    """
+    from curate.review import address, server
     from curate.review.api import Api
 
-    if url is not None:
-        token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN")
-        if not token:
-            raise UsageError("CURATE_LABEL_STUDIO_TOKEN", "is not set", "expected the account's token")
+    folder = data or Path("label-studio")
+    other = address.named(url) if url is not None or data is None else None
+    running = None if other else server.opened(folder)
+    if other is None and running is None and data is None:
+        other = address.configured()
+    if other is not None:
+        api = Api(other.url, other.token, timeout)
         if images is None:
             raise UsageError("--images", "is missing", "expected the server's folder of local files")
-        return Api(url, token, timeout), images
-    running = server.opened(data)
+        return api, images
     if running is None:
-        raise UsageError(data, "no server was started there", "expected one", "curate review serve, or give --url")
+        raise UsageError(folder, "no server was started there", "expected one", "curate review serve, or give --url")
     return Api(running.url, running.token, timeout), images or Path(running.root)
 
 

@@ -9,15 +9,19 @@ from curate.commands.options import table
 
 if TYPE_CHECKING:
     from curate.review.audit import Rate
-    from curate.review.records import Agreement, Figures, Measured, Pace
+    from curate.review.records import Agreement, Figures, Measured, More, Pace
     from curate.review.report import Change
 
 NOTHING = "no round with independent copies: there is no agreement to measure"
+UNANSWERED = "nothing is answered yet"
 
 
-def agreement(found: Measured) -> str:
-    """What ``review agreement`` prints."""
-    parts = [_round(one) for one in found.rounds] or ([] if found.audit else [NOTHING])
+def agreement(found: Measured, waiting: Sequence[str] = (), *, answered: bool = True) -> str:
+    """What ``review agreement`` prints; ``waiting`` are rounds of several copies, ``answered``: whether anything is."""
+    parts = [_round(one) for one in found.rounds]
+    if not parts and not found.audit:
+        yet = f"nothing to compare yet: no item of {', '.join(waiting)} is answered by two people"
+        parts.append(NOTHING if not waiting else yet if answered else UNANSWERED)
     lines = changes(found.changes)
     if lines:
         parts.append("\n".join(["no agreement, since each started from earlier work:", *lines]))
@@ -80,7 +84,7 @@ def _more(one: Agreement) -> str:
             "boundary IoU": _number(more.boundary_iou),
             "alpha": _number(more.alpha),
             "equal classes": _number(more.label_agreement),
-            "Cohen's kappa": "undefined (one class)" if more.kappa is None else _number(more.kappa),
+            "Cohen's kappa": _kappa(more),
             "agreed empty": f"{more.agreed_empty:,}",
         }
         for name, value in values.items():
@@ -100,6 +104,12 @@ def _more(one: Agreement) -> str:
         for who in one.more
     ]
     return "\n".join([text, extra, "", table(people, ("annotator", "sensitivity", "specificity (STAPLE)", "drift"))])
+
+
+def _kappa(more: More) -> str:
+    if more.label_agreement is None:
+        return "undefined (nothing matched)"
+    return "undefined (one class)" if more.kappa is None else _number(more.kappa)
 
 
 def _number(value: float | None) -> str:

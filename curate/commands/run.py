@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder for what the steps write.")
 @click.option("--list", "as_list", is_flag=True, help="List the recipes, with the raw downloads that each needs.")
 @click.option("--show", is_flag=True, help="Print the recipe: what it does, and to copy and change.")
-@click.option("--dry-run", is_flag=True, help="Say which steps would run and why, and run none.")
+@click.option("--dry-run", is_flag=True, help="Say which steps would run and why, and run none; --root may be missing.")
 @click.option(
     "--root",
     "roots",
@@ -60,6 +60,8 @@ def command(
     """
     from curate.recipe import reading, running
 
+    if as_list and show:
+        raise UsageError("--list, --show", "were given together", "expected one of them", "for --show name a recipe")
     if as_list:
         _list(as_json=as_json, quiet=quiet)
         return
@@ -73,16 +75,10 @@ def command(
     if show:
         show_result(plan.recipe, plan.text.rstrip("\n"), as_json=as_json, quiet=quiet)
         return
-    folders = running.check_roots(plan, roots)
     if dry_run:
-        tasks = running.look(plan, folders, output)
-        rows: list[tuple[object, ...]] = [
-            (one.step.name, one.reason or "is made already", one.command) for one in tasks
-        ]
-        steps = [_values(one, "would run" if one.reason else "would be passed over") for one in tasks]
-        result = {"output": str(output) if output else None, "recipe": plan.name, "steps": steps}
-        show_result(result, table(rows, ("step", "why", "command")), as_json=as_json, quiet=quiet)
+        _dry_run(plan, roots, output, as_json=as_json, quiet=quiet)
         return
+    folders = running.check_roots(plan, roots)
     assert output is not None
     silent = as_json or quiet
     width = max(len(step.name) for step in plan.steps)
@@ -100,6 +96,35 @@ def command(
     ran = sum(one.ran for one in done)
     text = f"{output}: {ran} steps ran, {len(done) - ran} passed over"
     show_result(result, text, as_json=as_json, quiet=quiet)
+
+
+def _dry_run(plan: Plan, roots: dict[str, str], output: Path | None, *, as_json: bool, quiet: bool) -> None:
+    from curate.recipe import running
+
+    folders, missing = running.given_roots(plan, roots)
+    tasks = running.look(plan, folders, output)
+    rows: list[tuple[object, ...]] = [(one.step.name, one.reason or "is made already", one.command) for one in tasks]
+    outcomes = {True: "would run", False: "would be passed over", None: "may run"}
+    steps = [_values(one, outcomes[one.would_run]) for one in tasks]
+    result: dict[str, Any] = {"output": str(output) if output else None, "recipe": plan.name, "steps": steps}
+    lines = [table(rows, ("step", "why", "command"))]
+    if missing:
+        result["roots_missing"] = {name: plan.recipe.roots[name] for name in missing}
+        lines += ["", "to run this:", *(one.line for one in missing.values())]
+    show_result(result, "\n".join(lines), as_json=as_json, quiet=quiet)
+
+
+def beside(recipe: Path) -> list[str]:
+    """The files that the recipe in ``recipe`` reads beside it, as it names them.
+
+    Raises:
+        UsageError: it is no recipe, or one with faults.
+    """
+    from curate.recipe import reading
+
+    plan = reading.read_file(recipe, f"--recipe {recipe}", RecipeCommands())
+    own = recipe.absolute()
+    return sorted({text for step in plan.steps for _, text, file in step.files if file.absolute() != own})
 
 
 def _say(text: str) -> None:

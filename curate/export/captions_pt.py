@@ -56,7 +56,8 @@ def write(
         dense: also the masks as arrays; needs torch.
 
     Returns:
-        Counts: images, masks, images without any, annotations without mask.
+        Counts: images, masks, images without any, annotations without mask, and of each status how many annotations
+        were taken or left out.
 
     Raises:
         UsageError: ``path`` exists, or ``compat`` is asked for.
@@ -79,7 +80,16 @@ def write(
         "masks": sum(len(entry["bboxes"]) for entry in entries.values()),
         "images_without_mask": sum(not entry["bboxes"] for entry in entries.values()),
         "left_out_annotations_without_mask": without_mask,
+        **_by_status(dataset, status),
     }
+
+
+def _by_status(dataset: Dataset, taken: Sequence[str]) -> dict[str, int]:
+    """How many annotations there are of each status that is taken, and of each other that occurs."""
+    rows = pc.value_counts(plain(dataset.table("annotations")["status"])).to_pylist()
+    number = dict.fromkeys(taken, 0) | {row["values"]: row["counts"] for row in rows}
+    order = sorted(number, key=lambda name: (name not in taken, name))
+    return {f"{'' if name in taken else 'left_out_'}annotations_of_status_{name}": number[name] for name in order}
 
 
 def _entries(dataset: Dataset, status: Sequence[str], prefix: str) -> tuple[dict[str, dict[str, Any]], int]:

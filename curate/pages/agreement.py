@@ -9,19 +9,18 @@ from curate.dataset import Dataset, table_of
 from curate.errors import printable
 from curate.geometry import Box
 from curate.model import Annotation
-from curate.review import figures
 from curate.review.audit import Rate
-from curate.review.figures import Dispute, Kind, Round
+from curate.review.figures import Kind
 from curate.review.folder import Review
-from curate.review.measures import independent, matched_round
-from curate.review.records import Agreement, Figures, Measured
+from curate.review.log import Event
+from curate.review.measures import Answers, independent
+from curate.review.records import Agreement, Disagreement, Figures, Measured
 from curate.review.report import Change
 from curate.show.drawing import Colour, Mark, colour_of, mark_of
 from curate.show.page import render, tile_values
 from curate.show.tiles import Look, window_tile
 
 LOOK = Look(longest=400, enlarge_to=400, text=(6.4, 15.0))
-EXAMPLES = 12  # disagreements of each kind that are shown
 _LEAST = 0.05  # mean distance from which on a position is shown as a disagreement
 # Far apart in hue and lightness, for most kinds of colour blindness too (after Okabe and Ito).
 _COLOURS: tuple[Colour, ...] = ((255, 176, 0), (86, 180, 255), (240, 110, 190), (60, 220, 150), (255, 245, 90))
@@ -35,13 +34,12 @@ _KINDS: dict[Kind, tuple[str, str]] = {
 def draw_page(review: Review, found: Measured, dataset: Dataset, *, roots: Mapping[str, str] | None = None) -> str:
     """The page as HTML; ``roots`` are the folders of the images, where they are not those of ``dataset``."""
     rounds = []
-    people = review.plan.annotators
+    people, state = review.plan.annotators, review.state
     colours = {person: _colour(i, person) for i, person in enumerate(people)}
     named = {one.name: i for i, one in enumerate(review.plan.rounds)}
     for one in found.rounds:
-        answers = independent(review.plan, review.state, named[one.round])
-        matched = matched_round(answers, review.items)
-        rounds.append(_round(one, matched, sorted(answers), review, dataset, colours, roots or {}))
+        answers = independent(review.plan, state, named[one.round])
+        rounds.append(_round(one, answers, review, dataset, colours, roots or {}))
     return render(
         "agreement.html",
         {
@@ -94,8 +92,7 @@ def _css(colour: Colour) -> str:
 
 def _round(
     one: Agreement,
-    matched: Round,
-    items: Sequence[str],
+    answers: Answers,
     review: Review,
     dataset: Dataset,
     colours: Mapping[str, Colour],
@@ -128,7 +125,7 @@ def _round(
         "units": f"{one.units:,}",
         "cards": cards,
         "tables": tables,
-        "kinds": _kinds(matched, items, review, dataset, colours, roots),
+        "kinds": _kinds(one, answers, review, dataset, colours, roots),
     }
 
 
@@ -140,9 +137,9 @@ def _card(name: str, value: float | None, low: float | None, high: float | None,
 def _figures(row: Figures) -> dict[str, Any]:
     def bar(value: float | None, low: float | None, high: float | None) -> dict[str, str]:
         if value is None:
-            return {"text": "–", "value": "0", "low": "0", "width": "0"}
+            return {"text": "–", "ends": "", "value": "0", "low": "0", "width": "0"}
+        ends = "" if low is None or high is None else f"{max(0.0, low):.2f}–{min(1.0, high):.2f}"
         low, high = (value, value) if low is None or high is None else (max(0.0, low), min(1.0, high))
-        ends = f"{low:.2f}–{high:.2f}"
         return {
             "text": f"{value:.3f}",
             "ends": ends,
@@ -188,36 +185,40 @@ def _rate(one: Rate) -> dict[str, str]:
 
 
 def _kinds(
-    matched: Round,
-    items: Sequence[str],
+    found: Agreement,
+    answers: Answers,
     review: Review,
     dataset: Dataset,
     colours: Mapping[str, Colour],
     roots: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     images = {item.id: item.image_id for item in review.items}
-    worst = [one for one in figures.disputes(matched, EXAMPLES) if one.kind != "low_overlap" or one.distance >= _LEAST]
+    worst = [one for one in found.worst if one.kind != "low_overlap" or one.distance >= _LEAST]
     kinds = []
     for kind, (title, text) in _KINDS.items():
         mine = [one for one in worst if one.kind == kind]
-        tiles = [_tile(one, matched, images[items[one.item]], dataset, colours, roots) for one in mine]
+        tiles = [_tile(one, answers[one.item], images[one.item], dataset, colours, roots) for one in mine]
         if tiles:
             kinds.append({"title": title, "text": text, "tiles": tiles})
     return kinds
 
 
 def _tile(
-    one: Dispute,
-    matched: Round,
+    one: Disagreement,
+    answers: Mapping[str, Event],
     image: str,
     dataset: Dataset,
     colours: Mapping[str, Colour],
     roots: Mapping[str, str],
 ) -> dict[str, Any]:
-    rows = {person: matched.objects.rows[k] for person, k in one.objects.items() if k is not None}
+    rows = {
+        person: next(row for row in answers[person].objects if row.id == wanted)
+        for person, wanted in one.objects.items()
+        if wanted is not None
+    }
     marks = [_mark(row, person, colours[person]) for person, row in rows.items()]
     tile = window_tile(dataset, image, marks, _around(list(rows.values())), LOOK, roots)
-    without = [printable(person) for person, k in one.objects.items() if k is None]
+    without = [printable(person) for person, wanted in one.objects.items() if wanted is None]
     said = [
         {"person": printable(person), "colour": _css(colours[person]), "label": printable(row.category or "no class")}
         for person, row in rows.items()

@@ -133,7 +133,7 @@ def do(work: Work, shards: Sequence[Shard]) -> tuple[Line, Timing]:
     stream = io.BytesIO()
     pq.write_table(table_of("annotations", rows), stream, compression="zstd")
     content = stream.getvalue()
-    with atomic_file(shard_file(Path(work.folder), shard.number), overwrite=True) as file:
+    with atomic_file(shard_file(Path(work.folder), shard.number), overwrite=True, of_any_kind=True) as file:
         file.write(content)
     digest = hashlib.sha256(content).hexdigest()
     return Line(shard.number, shard.key, digest, len(shard.tasks), len(rows), problems), timing

@@ -6,6 +6,7 @@ names, sizes and times of change of all its files, which takes seconds for a mil
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -49,7 +50,7 @@ def of_input(path: Path) -> str:
 def of_root(root: Path) -> str:
     """Of a raw download: of where it lies, and of the names, sizes and times of change of its files.
 
-    Links to folders are followed, each folder once.
+    Links to folders are followed, each folder once, whatever the order in which the file system names them.
 
     Raises:
         OSError: a folder cannot be read.
@@ -63,16 +64,19 @@ def _files(folder: Path, below: str, seen: set[tuple[int, int]]) -> Iterator[str
         return
     seen.add((status.st_dev, status.st_ino))
     with os.scandir(folder) as entries:
-        for entry in entries:
-            name = f"{below}{entry.name}"
-            try:
-                if entry.is_dir():
-                    yield from _files(Path(entry.path), f"{name}/", seen)
-                    continue
-                status = entry.stat()
-                yield f"{name}\0{status.st_size} {status.st_mtime_ns}"
-            except FileNotFoundError:  # a link to nothing
-                yield f"{name}\0absent"
+        in_order = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))  # a link after what it leads to
+    for entry in in_order:
+        name = f"{below}{entry.name}"
+        try:
+            if entry.is_dir():
+                yield from _files(Path(entry.path), f"{name}/", seen)
+                continue
+            status = entry.stat()
+            yield f"{name}\0{status.st_size} {status.st_mtime_ns}"
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP):  # a link to nothing, or to itself
+                raise
+            yield f"{name}\0absent"
 
 
 @cache

@@ -6,6 +6,7 @@ Every error names file, line and what stands there, and the nearest word that is
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -49,12 +50,23 @@ def read(recipe: str, commands: Commands) -> Plan:
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         expected = f"expected a file, or one of {', '.join(own)}"
         raise UsageError(f"recipe {recipe!r}", "unknown", expected, nearest(recipe, own))
+    return read_file(path, str(path), commands)
+
+
+def read_file(path: Path, where: str, commands: Commands) -> Plan:
+    """The recipe in that file, whatever it is called; errors call it ``where``.
+
+    Raises:
+        UsageError: it cannot be read, or has faults.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(path, "no such file", f"expected a recipe, or one of {', '.join(own)}") from None
+        raise UsageError(where, "no such file", f"expected a recipe, or one of {', '.join(names())}") from None
     except (UnicodeDecodeError, IsADirectoryError):
-        raise UsageError(path, "is no text", "expected a recipe in YAML") from None
+        raise UsageError(where, "is no text", "expected a recipe in YAML") from None
+    except OSError as error:
+        raise UsageError(where, f"cannot be read ({error.strerror})", "expected a recipe") from None
     return checked(text, str(path), path.absolute().parent, commands)
 
 
@@ -85,10 +97,15 @@ def checked(text: str, where: str, folder: Path, commands: Commands) -> Plan:
         for name in recipe.roots
         if name not in used and not faults
     ]
+    refuse(faults)
+    return Plan(Path(where).stem, text, recipe, bound)
+
+
+def refuse(faults: Sequence[CurateError]) -> None:
+    """Raise the first of ``faults``, if there is one, with the others beside it."""
     if faults:
         first = faults[0]
         raise UsageError(first.where, first.found, first.expected, first.hint, also=faults[1:])
-    return Plan(Path(where).stem, text, recipe, bound)
 
 
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")

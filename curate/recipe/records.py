@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 RECORD = "run.json"
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$(?!\n)")
+]  # a "$" of Python allows a line break after it
 Value = str | bool | int | float | None
 
 

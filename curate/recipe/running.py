@@ -25,11 +25,13 @@ import msgspec
 from curate.atomic import atomic_file
 from curate.errors import CurateError, UsageError
 from curate.recipe import marks
-from curate.recipe.reading import Plan
+from curate.recipe.reading import Plan, refuse
 from curate.recipe.records import RECORD, Made, Record
 from curate.recipe.steps import Bound, Commands, arguments, is_report, typed
 
 _SHOWN = 5  # findings of a check that failed
+_UNKNOWN = ""  # the mark of a root that was not given, and of all that hangs on it
+_NEW = "not made yet"
 
 
 class Task(NamedTuple):
@@ -43,6 +45,16 @@ class Task(NamedTuple):
     @property
     def outputs(self) -> list[str]:
         return [self.step.name, *(name for _, name in self.step.outputs)]
+
+    @property
+    def unknown(self) -> list[str]:
+        """What it hangs on that was not given."""
+        return [what for what, mark in self.made_of.items() if mark == _UNKNOWN]
+
+    @property
+    def would_run(self) -> bool | None:
+        """None if that cannot be told."""
+        return None if self.unknown and self.reason != _NEW else self.reason is not None
 
 
 class Told(NamedTuple):
@@ -59,7 +71,19 @@ def check_roots(plan: Plan, given: Mapping[str, str]) -> dict[str, str]:
     Raises:
         UsageError: one is missing, is no folder, or is none of the recipe's.
     """
+    found, missing = given_roots(plan, given)
+    refuse([*missing.values()])
+    return found
+
+
+def given_roots(plan: Plan, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, UsageError]]:
+    """The folders of the roots that are there, absolute, and of each other one what is wrong.
+
+    Raises:
+        UsageError: one is none of the recipe's; what is wrong with the others is told with it.
+    """
     known, faults = plan.recipe.roots, []
+    missing: dict[str, UsageError] = {}
     for name in given:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -69,20 +93,20 @@ def check_roots(plan: Plan, given: Mapping[str, str]) -> dict[str, str]:
             )
     for name, what in known.items():
         if name not in given:
-            faults.append(UsageError(f"--root {name}=PATH", "is missing", f"expected {what}"))
+            missing[name] = UsageError(f"--root {name}=PATH", "is missing", f"expected {what}")
         elif not Path(given[name]).exists():
-            faults.append(UsageError(f"--root {name}={given[name]}", "is not there", f"expected {what}"))
+            missing[name] = UsageError(f"--root {name}={given[name]}", "is not there", f"expected {what}")
     if faults:
-        first = faults[0]
-        raise UsageError(first.where, first.found, first.expected, first.hint, also=faults[1:])
-    return {name: str(Path(given[name]).absolute()) for name in known}
+        refuse([*faults, *missing.values()])
+    return {name: str(Path(given[name]).absolute()) for name in known if name not in missing}, missing
 
 
 def look(plan: Plan, roots: Mapping[str, str], folder: Path | None) -> list[Task]:
     """What there is to do for ``plan`` in ``folder``, in order; nothing is changed.
 
     Args:
-        roots: folder of each root, as :func:`check_roots` gives them.
+        roots: folder of each root, as :func:`check_roots` gives them; whether what hangs on another one has to run
+            again is then unknown.
         folder: of the outputs; None for one that is still empty.
 
     Raises:
@@ -92,20 +116,21 @@ def look(plan: Plan, roots: Mapping[str, str], folder: Path | None) -> list[Task
         if folder is not None and folder.resolve().is_relative_to(Path(root).resolve()):
             raise UsageError(folder, f"lies in the root {name}, {root}", hint="name a folder outside the raw downloads")
     record = _record(plan, folder)
-    of_roots = {name: marks.of_input(Path(path)) for name, path in roots.items()}
+    of_roots = dict.fromkeys(plan.recipe.roots, _UNKNOWN)
+    of_roots |= {name: marks.of_input(Path(path)) for name, path in roots.items()}
     made_of: dict[str, str] = {}  # output -> mark of what it was made of
     tasks, taken = [], []
     for step in plan.steps:
         hangs_on = _hangs_on(step, of_roots, made_of)
         task = Task(step, in_words(step), hangs_on, None)
         whole = marks.of_texts(part for pair in hangs_on.items() for part in pair)
+        whole = _UNKNOWN if _UNKNOWN in hangs_on.values() else whole
         made_of.update(dict.fromkeys(task.outputs, whole))
         before = record.steps.get(step.name)
         if folder is not None:
             taken += _taken(task, before, folder)
         tasks.append(task._replace(reason=_reason(task, before, folder)))
-    if taken:
-        raise UsageError(taken[0].where, taken[0].found, hint=taken[0].hint, also=taken[1:])
+    refuse(taken)
     return tasks
 
 
@@ -155,7 +180,9 @@ def _taken(task: Task, before: Made | None, folder: Path) -> list[UsageError]:
 
 def _reason(task: Task, before: Made | None, folder: Path | None) -> str | None:
     if before is None or folder is None:
-        return "not made yet"
+        return _NEW
+    if unknown := task.unknown:
+        return f"cannot be told without {' and '.join(unknown[:2])}"
     changed = [what for what in task.made_of if before.made_of.get(what) != task.made_of[what]]
     changed += [what for what in before.made_of if what not in task.made_of]
     if changed:

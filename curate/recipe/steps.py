@@ -63,7 +63,7 @@ KINDS = [
     Kind(("release",)),
 ]
 # Given by 'curate run' itself.
-_TAKEN = {"output", "overwrite", "json", "quiet", "jobs", "debug", "dry-run"}
+_TAKEN = {"output", "overwrite", "json", "quiet", "jobs", "debug", "dry-run", "work"}
 # Options that name a further output.
 _OUTPUTS = {"html", "key", "queue", "report"}
 
@@ -136,6 +136,9 @@ class Check(NamedTuple):
             files.append(("recipe", own.name, own))
         held = (tuple(given), tuple(image_roots), tuple(files), tuple(outputs))
         one = Bound(step.name, kind, words, root, below, inputs, *held)
+        if is_report(one) and "report" in step.options:
+            expected = f"expected one report, which is called as the step, {step.name}"
+            raise self.fault(("options", "report"), "names a second report", expected, "remove it")
         self.understood(one)
         return one
 

@@ -27,7 +27,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,6 +36,7 @@ from msgspec.structs import replace
 
 from curate import export, store
 from curate.atomic import atomic_folder, check_output
+from curate.build import hidden
 from curate.codes import Severity
 from curate.dataset import Dataset, plain
 from curate.errors import SchemaError, UsageError
@@ -75,6 +76,7 @@ def release(
     date: str | None = None,
     previous: Path | str | None = None,
     recipe: Path | str | None = None,
+    beside: Sequence[str] = (),
     with_images: bool = False,
     roots: Mapping[str, Path | str] | None = None,
     severities: Mapping[str, Severity] | None = None,
@@ -89,14 +91,15 @@ def release(
         date: of publication, ``YYYY-MM-DD``; no clock is asked.
         previous: an earlier release or dataset folder to compare with.
         recipe: the file by which ``curate run`` made the dataset, to be put in.
+        beside: names of the files that the recipe reads beside it; they are not put in, and the card says so.
         with_images: put in the images whose licence is known to allow it (``terms``).
         roots: folders of images by source, which win over those that the dataset names.
         severities: what findings of some codes count as, which wins over :data:`STRICT`; the report says so.
 
     Raises:
         UsageError: a format is unknown, ``date`` is none, ``recipe`` cannot be read, or ``path`` exists.
-        SchemaError: the dataset has errors (the first ones are told), a source has no licence, ``previous`` is no
-            release, or a token or e-mail address stands in what would be given away.
+        SchemaError: the dataset has errors (the first ones are told), it is the key of a hidden test, a source has no
+            licence, ``previous`` is no dataset, or a token or e-mail address stands in what would be given away.
     """
     path = Path(path)
     formats = list(dict.fromkeys([*formats, _ALWAYS]))
@@ -104,6 +107,7 @@ def release(
     if unknown:
         raise UsageError(f"--format {unknown[0]}", "unknown", f"expected some of {', '.join(export.names())}")
     check_output(path, overwrite=overwrite, ours=is_release)
+    _check_key(dataset)
     _check_licences(dataset)
     made_by = _recipe(Path(recipe)) if recipe is not None else None
     before = _previous(Path(previous)) if previous is not None else None
@@ -112,33 +116,10 @@ def release(
     places = {**dataset.info.roots, **{source: str(root) for source, root in (roots or {}).items()}}
     info = replace(dataset.info, roots={}, version=version or dataset.info.version)
     whole = dataset.replace(info=info)
-    summary = summarise(whole)
     changes = compare(before, whole) if before is not None else None
-    allowed = terms.may_pass_on(whole)
+    parts = _Parts(whole, report, changes, made_by, tuple(beside), formats, date, with_images, places)
     with atomic_folder(path, overwrite=overwrite, ours=is_release) as folder:
-        store.write(whole, folder / "dataset")
-        exports = _exports(whole, folder / "export", formats, date)
-        sheets = pictures.write_sheets(whole, summary, allowed, folder / "sheets", places)
-        asked = allowed if with_images else np.zeros(len(allowed), bool)
-        copied = pictures.copy_images(whole, asked, folder / "images", places)
-        sources = plain(whole.table("images")["source"]).to_pylist()
-        bundled = Counter(source for source, put in zip(sources, copied, strict=True) if put is not None)
-        drawn = plots.draw(summary)
-        held = card.Held(exports, sorted(drawn), sheets, dict(sorted(bundled.items())), made_by is not None, date)
-        texts = {f"plots/{name}": text for name, text in drawn.items()} | {
-            "README.md": card.card(whole, summary, report, held, changes),
-            "LICENCES.md": card.licences(whole, summary, held),
-            "images.csv": _images(whole, copied),
-            "statistics.json": _json(summary),
-            "lineage.json": _json(summary.lineage),
-            "verify.json": _json(report),
-            "verify.html": draw_page(report, whole, pictures=False),
-        }
-        texts |= {"changes.json": _json(changes)} if changes is not None else {}
-        texts |= {"recipe.yaml": made_by} if made_by is not None else {}
-        for name, text in texts.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
+        held = _write(parts, folder)
         sums = _sums(folder)
         (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), encoding="utf-8")
         _check_secrets(folder, path)
@@ -149,6 +130,50 @@ def release(
         images=dict(held.images),
         verify=report,
     )
+
+
+class _Parts(NamedTuple):
+    """What a release is written from, all of it checked."""
+
+    dataset: Dataset
+    report: Report
+    changes: Changes | None
+    recipe: str | None
+    beside: Sequence[str]
+    formats: Sequence[str]
+    date: str | None
+    with_images: bool
+    places: Mapping[str, str]  # folders of images by source
+
+
+def _write(parts: _Parts, folder: Path) -> card.Held:
+    """Write everything but the sums; what the card says of it."""
+    dataset, summary, allowed = parts.dataset, summarise(parts.dataset), terms.may_pass_on(parts.dataset)
+    store.write(dataset, folder / "dataset")
+    exports = _exports(dataset, folder / "export", parts.formats, parts.date)
+    sheets = pictures.write_sheets(dataset, summary, allowed, folder / "sheets", parts.places)
+    asked = allowed if parts.with_images else np.zeros(len(allowed), bool)
+    copied = pictures.copy_images(dataset, asked, folder / "images", parts.places)
+    sources = plain(dataset.table("images")["source"]).to_pylist()
+    bundled = Counter(source for source, put in zip(sources, copied, strict=True) if put is not None)
+    drawn = plots.draw(summary)
+    by_source = dict(sorted(bundled.items()))
+    held = card.Held(exports, sorted(drawn), sheets, by_source, parts.recipe is not None, parts.beside, parts.date)
+    texts = {f"plots/{name}": text for name, text in drawn.items()} | {
+        "README.md": card.card(dataset, summary, parts.report, held, parts.changes),
+        "LICENCES.md": card.licences(dataset, summary, held),
+        "images.csv": _images(dataset, copied),
+        "statistics.json": _json(summary),
+        "lineage.json": _json(summary.lineage),
+        "verify.json": _json(parts.report),
+        "verify.html": draw_page(parts.report, dataset, pictures=False),
+    }
+    texts |= {"changes.json": _json(parts.changes)} if parts.changes is not None else {}
+    texts |= {"recipe.yaml": parts.recipe} if parts.recipe is not None else {}
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
+    return held
 
 
 def _exports(dataset: Dataset, folder: Path, formats: Sequence[str], date: str | None) -> dict[str, str]:
@@ -173,6 +198,15 @@ def _recipe(file: Path) -> str:
         raise UsageError(f"--recipe {file}", f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:
         raise UsageError(f"--recipe {file}", "is no text", "expected a recipe of curate run") from None
+
+
+def _check_key(dataset: Dataset) -> None:
+    """Only the key tells how many labels were withheld: of the public dataset, its command says no more than which."""
+    made = dataset.info.command
+    if made is not None and made.verb == hidden.VERB and any(step.what == "hidden" for step in made.steps):
+        found = f"{dataset.info.name} is the key of a hidden test: it has the withheld labels"
+        hint = "release the public dataset, the --output of the same 'curate build hidden'"
+        raise SchemaError("dataset.json, command", found, "expected what may be given away", hint)
 
 
 def _check_licences(dataset: Dataset) -> None:

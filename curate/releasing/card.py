@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ class Held(NamedTuple):
     sheets: int
     images: Mapping[str, int]  # source -> images that are bundled
     recipe: bool
+    beside: Sequence[str]  # files that the recipe reads beside it, which are not here
     date: str | None
 
 
@@ -35,7 +37,7 @@ def card(dataset: Dataset, summary: Summary, report: Report, held: Held, changes
     lines = [f"# {_cell(info.name)}, version {_cell(info.version)}{date}", ""]
     lines += [f"{', '.join(f'{rows:,} {name}' for name, rows in summary.counts.items() if rows)}.", ""]
     lines += [f"Fingerprint `{summary.fingerprint}`.", "", "## What is here", ""]
-    lines += _table(("file", "what"), _files(report, held, changes is not None))
+    lines += _aligned(("file", "what"), _files(report, held, changes is not None))
     lines += ["", *_about_images(dataset, held), ""]
     lines += ["## Sources", ""]
     rows = [(one.name, one.licence, one.images, one.annotations) for one in summary.sources]
@@ -61,6 +63,8 @@ def card(dataset: Dataset, summary: Summary, report: Report, held: Held, changes
     lines += [line for link in reversed(summary.lineage) for line in _link(link)]
     if held.recipe:
         lines += ["", "All of it by one recipe: `curate run recipe.yaml --root SOURCE=FOLDER -o FOLDER`."]
+    if held.beside:
+        lines += [f"It needs beside it what is not in this release: {', '.join(map(_code, held.beside))}."]
     lines += ["", "## Is it untouched?", "", "```", f"curate verify FOLDER    # or: sha256sum -c {SUMS}", "```", ""]
     return "\n".join(lines)
 
@@ -152,7 +156,7 @@ def _link(link: Link) -> list[str]:
     for name, value in link.options.items():
         held = value if isinstance(value, list | tuple) else [value]
         words += [f"--{name}" if one is True else f"--{name} {one}" for one in held]
-    command = f"`curate {printable(' '.join(words))}` ".replace("``", "`") if link.verb else ""
+    command = f"{_code(' '.join(['curate', *words]))} " if link.verb else ""
     return [f"* {command}{_cell(link.name)} `{link.fingerprint[:12]}`"]
 
 
@@ -187,7 +191,11 @@ def _own_licences(dataset: Dataset, source: str) -> dict[str, int]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of a table in Markdown; figures to the right."""
-    held = [[_cell(value) for value in row] for row in rows]
+    return _aligned(head, [[_cell(value) for value in row] for row in rows])
+
+
+def _aligned(head: Sequence[str], held: Sequence[Sequence[str]]) -> list[str]:
+    """As :func:`_table`, of cells that are Markdown."""
     numbers = [bool(held) and all(row[i].replace(",", "").isdigit() for row in held) for i in range(len(head))]
     ruler = ["--:" if number else "---" for number in numbers]
     return [f"| {' | '.join(line)} |" for line in (head, ruler, *held)]
@@ -195,7 +203,15 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 def _cell(value: object) -> str:
     text = f"{value:,}" if isinstance(value, int) else "" if value is None else printable(str(value))
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"[\\|`*\[]", r"\\\g<0>", text).replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """``text`` as code, within more backticks than it has itself in a row."""
+    text = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if fence != "`" else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def _list(changed: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ from curate.dataset import Dataset, flags, plain, positions
 from curate.model import TABLES
 
 _LISTED = 1000  # ids of each kind of change
+_JOINT = "\0"  # between the columns of a key; ids have spaces
 
 
 class TableChange(Struct, frozen=True, kw_only=True):
@@ -74,11 +75,11 @@ def _compare(a: pa.Table, b: pa.Table, key: tuple[str, ...]) -> TableChange | No
 
 def _keys(table: pa.Table, key: tuple[str, ...]) -> pa.ChunkedArray:
     columns = [pc.fill_null(plain(table[name]).cast(pa.string()), "") for name in key]
-    return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, " ")
+    return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, _JOINT)
 
 
 def _shown(keys: pa.ChunkedArray, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(keys.take(pa.array(rows[:_LISTED])).to_pylist())
+    return tuple(key.replace(_JOINT, " ") for key in keys.take(pa.array(rows[:_LISTED])).to_pylist())
 
 
 def _differ(a: pa.ChunkedArray, b: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -47,8 +47,15 @@ class Api:
     """One server, seen by one account. ``timeout`` is in seconds, for one request with its whole answer."""
 
     def __init__(self, url: str, token: str, timeout: float = 300) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.username or parts.query:
+        try:
+            parts = urllib.parse.urlsplit(url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isascii()
+        except ValueError:
+            known = False
+        if "@" in url or "?" in url or "#" in url:  # secrets may stand there: they are not repeated
+            found = "a user, password, query or fragment in it"
+            raise UsageError("address of Label Studio", found, "expected http://host:port", "give the token apart")
+        if not known:
             raise UsageError("address of Label Studio", url, "expected http://host:port")
         if not re.fullmatch(r"[\x21-\x7e]+", token or ""):
             raise UsageError("token of Label Studio", "empty, or not plain characters", "expected the account's token")
@@ -133,7 +140,9 @@ class Api:
         return LostError(where, f"no answer ({reason})", hint="is it running ('curate review serve')? repeat")
 
     def _error(self, where: str, error: urllib.error.HTTPError) -> ReviewError:
-        text = error.read(2000).decode("utf-8", "replace").replace(self._token, "***")
+        text = error.read(2000).decode("utf-8", "replace")
+        for secret in (self._token, self._access[0] if self._access else self._token):
+            text = text.replace(secret, "***")
         try:
             answer = json.loads(text)
             said = json.dumps(answer.get("validation_errors") or answer.get("detail") or answer)
@@ -178,7 +187,11 @@ def join(admin: Api, email: str, password: str) -> str:
     opener = urllib.request.build_opener(
         _NoRedirect, urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar)
     )
-    page = admin.url + admin.get("/api/invite")["invite_url"]
+    invite = admin.get("/api/invite").get("invite_url")
+    # The new password goes there: it must be this server, whatever the answer says.
+    if not isinstance(invite, str) or not invite.startswith("/"):
+        raise ReviewError(f"GET {admin.url}/api/invite", "answered with no path", hint="is that Label Studio?")
+    page = admin.url + invite
     try:
         with opener.open(page, timeout=admin.timeout):
             csrf = next(cookie.value for cookie in jar if cookie.name == "csrftoken")

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from curate.coverage import coverage_of
 from curate.dataset import Dataset, flags, plain, positions
-from curate.errors import UsageError
+from curate.errors import UsageError, printable
 from curate.review.agreement import wilson
 from curate.review.plan import Item, Plan, sequences_of
 from curate.review.state import State
@@ -45,9 +45,10 @@ class Rate(Struct, frozen=True, kw_only=True):
     @property
     def line(self) -> str:
         """In words."""
+        name = printable(self.category)
         if self.rate is None:
-            return f"audit {self.category}: nobody has looked yet"
-        text = f"audit {self.category}: {100 * self.rate:.1f} % missed positives"
+            return f"audit {name}: nobody has looked yet"
+        text = f"audit {name}: {100 * self.rate:.1f} % missed positives"
         return f"{text} (95 %: {100 * self.low:.1f}-{100 * self.high:.1f} %)"
 
 
@@ -64,10 +65,14 @@ def draw(dataset: Dataset, plan: Plan, ranks: Ranks | None = None) -> Drawn:
             there are none.
     """
     (one,) = plan.rounds
-    there = plain(dataset.table("categories")["name"]).to_pylist()
+    categories = dataset.table("categories")
+    there = plain(categories["name"]).to_pylist()
     if missing := sorted(set(plan.classes) - set(there)):
         raise UsageError("plan, classes", f"{', '.join(missing)} not in the dataset", f"it has {', '.join(there)}")
-    names, sequences = plan.classes or tuple(there), sequences_of(dataset)
+    # A class that is to be ignored (DontCare) has no negatives, unless it is asked for.
+    roles = plain(categories["role"]).to_pylist()
+    sought = [name for name, role in zip(there, roles, strict=True) if role != "ignore"]
+    names, sequences = plan.classes or tuple(sought), sequences_of(dataset)
     if one.ranked and not ranks:
         raise UsageError("plan, ranked", f"{one.ranked} per class", "expected result lists", "give --results")
     images = dataset.table("images")

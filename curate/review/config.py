@@ -20,6 +20,7 @@ from curate.review.shapes import Tool
 MANY = 12  # classes from which on a filter box is worth its place
 VERDICTS = ("accept", "fix", "reject")
 _TAGS: dict[Tool, str] = {"box": "RectangleLabels", "polygon": "PolygonLabels", "mask": "BrushLabels"}
+_FIND: dict[Tool, str] = {"box": "shift+f", "polygon": "shift+g", "mask": "shift+h"}
 _MORE = {"box": ' canRotate="true"'}
 
 
@@ -59,7 +60,8 @@ def _config(categories: tuple[tuple[str, str | None], ...], round: Round, querie
     lines.append('    <View style="max-height: 25vh; overflow: auto;">')
     for tool in round.tools:
         if len(labels) > MANY:
-            lines.append(f'      <Filter name="find-{tool}" toName="{tool}" hotkey="shift+f" minlength="0"/>')
+            find = f'name="find-{tool}" toName="{tool}" hotkey="{_FIND[tool]}"'
+            lines.append(f'      <Filter {find} minlength="0"/>')
         lines.append(f'      <{_TAGS[tool]} name="{tool}" toName="image"{_MORE.get(tool, "")}>')
         for i, label in enumerate(labels):
             lines.append(f'        <Label value={quoteattr(label)} background="{_colour(i, len(labels))}"/>')

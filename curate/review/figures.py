@@ -1,10 +1,12 @@
 """The figures of one round that several people did without seeing one another's work.
 
 F1 of a group of objects (of a class, a size, two people) is the share of them that found a partner: for all objects of
-two people that is 2 TP / (A + B). Objects are matched class-aware, by the IoU of their masks where both have one, else
-of their boxes. Intervals are over images: 1,000 resamples of whole images, or of whole sequences where the images are
-of some, since what is alike in one frame is alike in the next. The disagreement that alpha expects by
-chance is held fixed in them, as Krippendorff's own bootstrap does.
+two people that is 2 TP / (A + B). An object without a partner at IoU 0.5 counts neither as hit nor as miss where half
+of it lies in what one of the two marked as to be ignored or as a crowd. Objects are matched class-aware, by the IoU of
+their masks where both have one, else of their boxes. Intervals are over images: 1,000 resamples of whole images, or of
+whole sequences where the images are of some, since what is alike in one frame is alike in the next. A figure of one
+image or one sequence has none: there is nothing to draw from. The disagreement that alpha expects by chance is held
+fixed in them, as Krippendorff's own bootstrap does.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _SIZES = (32.0**2, 96.0**2)  # px², as COCO has them
 
 
 class Bound(NamedTuple):
-    """A figure with its 95 % interval over images; NaN where it is not defined."""
+    """A figure with its 95 % interval over images; NaN where it is not defined, or there is only one image."""
 
     value: float
     low: float
@@ -51,10 +53,11 @@ class Ratios(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """The figures of the groups, and those of every resample ``(RESAMPLES, groups)``."""
+    """The figures of the groups, those of every resample ``(RESAMPLES, groups)``, and how many blocks they are of."""
 
     value: Floats
     drawn: Floats
+    blocks: Ints
 
     def bound(self, group: int | Sequence[int], sign: float = 1.0, shift: float = 0.0) -> Bound:
         """A figure, or the mean of several, times ``sign`` and moved by ``shift``."""
@@ -62,11 +65,14 @@ class Sampled(NamedTuple):
         known = [g for g in which if not np.isnan(self.value[g])]
         if not known:
             return Bound(np.nan, np.nan, np.nan)
+        value = float(sign * self.value[known].mean() + shift)
+        if (self.blocks[known] == 1).any() or not self.blocks[known].any():  # one block cannot vary, none is certain
+            return Bound(value, np.nan, np.nan)
         ends = self.drawn[:, known]
         counted = (~np.isnan(ends)).sum(axis=1)
         means = np.divide(np.nansum(ends, axis=1), counted, out=np.full(len(ends), np.nan), where=counted > 0)
         low, high = np.percentile(sign * means[counted > 0] + shift, [2.5, 97.5]) if counted.any() else (np.nan, np.nan)
-        return Bound(float(sign * self.value[known].mean() + shift), float(low), float(high))
+        return Bound(value, float(low), float(high))
 
 
 def resample(ratios: Ratios, blocks: int, seed: int = 0) -> Sampled:
@@ -84,7 +90,7 @@ def resample(ratios: Ratios, blocks: int, seed: int = 0) -> Sampled:
         weights = np.array([np.bincount(row, minlength=blocks) for row in picks], float).T
         drawn[start : start + 50] = _divided(top.T @ weights, below.T @ weights).T
     every = np.ones(blocks)
-    return Sampled(_divided(top.T @ every, below.T @ every), drawn)
+    return Sampled(_divided(top.T @ every, below.T @ every), drawn, (below > 0).sum(axis=0).astype(np.int64))
 
 
 def _divided(top: Floats, below: Floats) -> Floats:
@@ -114,6 +120,7 @@ class Round(NamedTuple):
     masks: Sequence[Rle | None]  # per object
     edges: Edges
     matched: Sequence[Bools]  # edges that are pairs, by threshold of the sweep
+    ignored: Bools  # per object and person: lies in what the person ignores
     trials: Trials
     units: Ints
     alpha: Alpha
@@ -132,6 +139,8 @@ def measure(
     masks = outlines.masks_of(objects.rows, [frames[item] for item in objects.item.tolist()])
     edges = overlaps.edges_of(objects, masks.iou if masks.areas.any() else None)
     matched = overlaps.matched(objects, edges, SWEEP)
+    aside = outlines.masks_of(objects.regions.rows, [frames[item] for item in objects.regions.item.tolist()])
+    ignored = overlaps.ignored(objects, lambda k, region: masks.share(k, aside, region))
     named = [item.image_id if item else name for name, item in zip(items, about, strict=True)]
     images, image = np.unique(np.array(named, object), return_inverse=True)
     drawn = [
@@ -140,8 +149,8 @@ def measure(
     places = {block: i for i, block in enumerate(sorted(set(drawn)))}
     block = np.array([places[one] for one in drawn], np.int64)
     pairs = tuple(combinations(range(len(people)), 2))
-    units = overlaps.units_of(objects, edges)
-    trials = _trials(objects, pairs, edges, matched)
+    units = overlaps.excused(objects, overlaps.units_of(objects, edges), ignored)
+    trials = _trials(objects, pairs, edges, matched, overlaps.exempt(objects, edges, matched[0], ignored))
     alpha = overlaps.alpha_of(objects, units)
     return Round(
         tuple(people),
@@ -153,19 +162,22 @@ def measure(
         masks.rles,
         edges,
         matched,
+        ignored,
         trials,
         units,
         alpha,
     )
 
 
-def _trials(objects: Objects, pairs: Sequence[tuple[int, int]], edges: Edges, found: Sequence[Bools]) -> Trials:
+def _trials(
+    objects: Objects, pairs: Sequence[tuple[int, int]], edges: Edges, found: Sequence[Bools], exempt: Bools
+) -> Trials:
     people = objects.looked.shape[1]
     hits = np.zeros((len(objects.item), people), np.int8)
     for which in found:
         hits[edges.a[which], objects.person[edges.b[which]]] += 1
         hits[edges.b[which], objects.person[edges.a[which]]] += 1
-    tried = objects.looked[objects.item]
+    tried = objects.looked[objects.item] & ~exempt
     tried[np.arange(len(tried)), objects.person] = False
     row, other = np.nonzero(tried)
     first = found[0]
@@ -254,7 +266,17 @@ def sampled(found: Round, edge: Edge, seed: int = 0) -> Sampled:
     parts += [(drawn_block, at.boundary + at.sizes.start + s, edge.f / 2, half) for _, s in both_sizes]
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     ratios = Ratios(columns[0], columns[1], columns[2], columns[3], at.boundary + at.alpha)
-    return resample(ratios, int(found.block.max(initial=-1)) + 1, seed)
+    drawn = resample(ratios, int(found.block.max(initial=-1)) + 1, seed)
+    agreed = [at.pairs[number] for number in empty_pairs(found)]
+    drawn.value[agreed] = drawn.drawn[:, agreed] = 1.0  # whatever images are drawn
+    return drawn
+
+
+def empty_pairs(found: Round) -> list[int]:
+    """Places of pairs of people who looked at the same images, and neither has an object: they agree fully."""
+    looked = found.objects.looked
+    tried = np.bincount(found.trials.pair, minlength=len(found.pairs))
+    return [k for k, (p, q) in enumerate(found.pairs) if not tried[k] and (looked[:, p] & looked[:, q]).any()]
 
 
 class Confusion(NamedTuple):

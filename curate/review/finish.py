@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,11 +15,11 @@ from curate import geometry
 from curate.dataset import Dataset, conform, json_text, plain, table_of
 from curate.errors import ReviewError
 from curate.model import Annotation, Command, Coverage, Step
-from curate.review import agreement, audit, consensus, measures, report
-from curate.review.agreement import Seen
+from curate.review import agreement, audit, consensus, measures, pairs, report
 from curate.review.folder import Review
 from curate.review.log import Event
 from curate.review.outlines import mask_of
+from curate.review.plan import Item
 from curate.review.state import Standing
 
 
@@ -37,7 +38,8 @@ def finish(dataset: Dataset, review: Review, classes: Sequence[str], *, name: st
     """The dataset with the accepted items' rows in place of what was shown; everything else stays as it was.
 
     With ``lot`` also the pre-labels of items that no round took become truth. What the review's figures are stands in
-    the lineage: a step each for the agreement of a round, for a lot, and for the audit of a class.
+    the lineage: a step each for the agreement of a round, for what one changed of what it was shown, for a lot, and for
+    the audit of a class; and what a review of query groups claims.
 
     Raises:
         ReviewError: ``lot``, and no inspected sample was good enough for its rule.
@@ -49,37 +51,43 @@ def finish(dataset: Dataset, review: Review, classes: Sequence[str], *, name: st
     parents = {row.id: row.parent_id for event in review.events for row in event.objects}
     there = set(plain(dataset.table("annotations")["id"]).to_pylist())
     items = {item.id: item for item in review.items}
+    shown = _shown(review.events)
     rows: dict[str, Annotation] = {}
     gone: set[str] = set()
     ties = 0
     coverage: list[Coverage] = []
+    outlined: list[pairs.Pair] = []
     accepted = {item: standing for item, standing in state.items.items() if standing.status == "accepted"}
     for item, standing in accepted.items():
         about = items[item]
         group = about.target if review.plan.unit == "group" else None
-        made, undecided = _result(standing, group, (about.width, about.height))
+        made, undecided, doubtful = _result(standing, group, (about.width, about.height), there)
         ties += len(undecided)
         for row in [*made, *undecided]:
             parent = _ancestor(row.parent_id, parents, there)
             rows[row.id] = msgspec.structs.replace(row, parent_id=parent if parent != row.id else None)
-        gone |= _replaced(standing, review.events, item, there)
-        if review.plan.unit != "group":
+        gone |= (shown[item] & there) - _kept(made, undecided)
+        if group is not None:
+            outlined.append(_pair(about, standing, made))
+        else:
             target = items[item].target
             names = [target] if target else list(classes)
-            coverage += [_looked(items[item].image_id, one, standing) for one in names]
+            coverage += [_looked(items[item].image_id, one, standing, one in doubtful) for one in names]
     unseen: set[str] = set()
     if lot:
         untouched = {items[item].image_id for item, one in state.items.items() if one.status == "untouched"}
         unseen, replaced = _unseen(dataset, untouched, classes)
         gone |= replaced
     table, changed = _annotations(dataset, rows, gone, unseen)
-    steps = _steps(review, lots)
+    judgements, claimed = pairs.judgements(dataset, outlined)
+    coverage += pairs.looked(dataset, outlined)
+    steps = (*_steps(review, lots), *claimed)
     command = Command(
         verb="review finish", options={"review": review.about.id} | ({"lot": True} if lot else {}), steps=steps
     )
     info = dataset.child(name, command=command)
     truth = sum(row.status == "truth" for row in rows.values())
-    done = dataset.replace(info=info, annotations=table, coverage=_coverage(dataset, coverage))
+    done = dataset.replace(info=info, annotations=table, coverage=_coverage(dataset, coverage), judgements=judgements)
     left = sum(standing.status not in ("accepted", "untouched") for standing in state.items.values())
     if not lot:
         left = len(state.items) - len(accepted)
@@ -93,6 +101,11 @@ def _steps(review: Review, lots: Sequence[report.Change]) -> tuple[Step, ...]:
     for one in measures.agreements(review.plan, review.state, review.items):
         counts = {"people": len(one.people), "images": one.images, "objects": one.units}
         steps.append(Step(what=one.line, counts=counts))
+    for change in report.changes(review.plan, review.state):
+        if change.objects and not change.decision:  # of a lot more is said
+            counts = {"objects": change.objects, "changed": change.changed}
+            counts |= {"added": change.added, "deleted": change.deleted}
+            steps.append(Step(what=change.changed_line, counts=counts))
     steps += [Step(what=one.line, counts={"objects": one.objects, "defects": one.defects}) for one in lots]
     for rate in audit.rates(review.plan, review.state, review.items, review.about.negatives):
         counts = {"presumed negatives": rate.negatives, "looked at": rate.looked, "missed": rate.missed}
@@ -112,16 +125,18 @@ def _unseen(dataset: Dataset, images: set[str], classes: Sequence[str]) -> tuple
     return set(plain(proposals["id"]).to_pylist()) - refined, refined
 
 
-def _result(standing: Standing, group: str | None, size: tuple[int, int]) -> tuple[list[Annotation], list[Annotation]]:
-    """The rows of an accepted item, and what stayed undecided."""
+def _result(
+    standing: Standing, group: str | None, size: tuple[int, int], there: set[str]
+) -> tuple[list[Annotation], list[Annotation], set[str]]:
+    """The rows of an accepted item, what stayed undecided, and the classes in doubt by that."""
     if len(standing.results) == 1:
         event = standing.results[0]
         about: dict[str, Any] = {"people": [event.person], "verdict": event.verdict, "group": group}
-        return [_row(row, about, event) for row in event.objects], []
-    made, undecided = [], []
+        return [_row(row, about, event) for row in event.objects], [], set()
+    made, undecided, doubtful = [], [], set[str]()
     results = sorted(standing.results, key=lambda event: event.person or "")
     flat = [list(event.objects) for event in results]
-    seen = [[_seen(row) for row in rows] for rows in flat]
+    seen = [[report.seen_of(row) for row in rows] for rows in flat]
     for unit in agreement.cluster_places(seen):
         agreed = consensus.agreed([None if k is None else mine[k] for mine, k in zip(seen, unit, strict=True)])
         voters = [rows[k] for rows, k in zip(flat, unit, strict=True) if k is not None]
@@ -136,21 +151,24 @@ def _result(standing: Standing, group: str | None, size: tuple[int, int]) -> tup
             "method": "majority, median box",
             "group": group,
         }
-        row = _row(_merged(voters, agreed, size), about, results[0])
+        row = _row(_merged(voters, agreed, size, there), about, results[0])
         if agreed.tie:
             undecided.append(msgspec.structs.replace(row, status="proposal"))
+            doubtful |= {voter.category for voter in voters if voter.category}
         else:
             made.append(row)
-    return made, undecided
+    return made, undecided, doubtful
 
 
-def _seen(row: Annotation) -> Seen:
-    return Seen((row.x or 0.0, row.y or 0.0, row.w or 0.0, row.h or 0.0), row.category or "")
+def _merged(
+    voters: Sequence[Annotation], agreed: consensus.Agreed, size: tuple[int, int], there: set[str]
+) -> Annotation:
+    """One row of several: median box, majority of masks (polygons are painted) where all have one.
 
-
-def _merged(voters: Sequence[Annotation], agreed: consensus.Agreed, size: tuple[int, int]) -> Annotation:
-    """One row of several: median box, majority of masks (polygons are painted) where all have one."""
-    first = voters[0]
+    A row of the dataset stays itself where the people end with just what it says. Anything else is a row of its own
+    that refines it, whoever of them came first.
+    """
+    first = min(voters, key=lambda row: (row.id in there, row.id))
     masks = [mask for row in voters if (mask := mask_of(row, size)) is not None]
     x, y, w, h = agreed.box or (first.x, first.y, first.w, first.h)
     area, segmentation = (w or 0.0) * (h or 0.0), None
@@ -160,9 +178,17 @@ def _merged(voters: Sequence[Annotation], agreed: consensus.Agreed, size: tuple[
             segmentation = geometry.rle_from_mask(painted)
             x, y, w, h = geometry.rle_bounds(segmentation)
             area = float(np.count_nonzero(painted))
+    category = agreed.label or first.category
+    for row in voters:
+        same = mask_of(row, size) == segmentation if segmentation else (row.x, row.y, row.w, row.h) == (x, y, w, h)
+        if row.id in there and row.category == category and same:
+            return row
+    parents = sorted({row.id if row.id in there else row.parent_id or "" for row in voters} - {""})
     return msgspec.structs.replace(
         first,
-        category=agreed.label or first.category,
+        id=f"{first.id}.consensus" if first.id in there else first.id,
+        parent_id=parents[0] if parents else None,
+        category=category,
         x=x,
         y=y,
         w=w,
@@ -171,13 +197,15 @@ def _merged(voters: Sequence[Annotation], agreed: consensus.Agreed, size: tuple[
         segmentation=segmentation,
         polygons=None,
         origin="human:consensus",
+        score=None,
     )
 
 
 def _row(row: Annotation, about: Mapping[str, Any], event: Event) -> Annotation:
     attributes = dict(row.attributes or {})
     said = {key: value for key, value in about.items() if value is not None}
-    attributes["review"] = {**attributes.get("review", {}), **said}
+    before = {key: value for key, value in attributes.get("review", {}).items() if key != "tie"}  # settled now
+    attributes["review"] = before | said
     round = (event.round or 0) + 1
     return msgspec.structs.replace(row, status="truth", round=round, attributes=attributes)
 
@@ -189,13 +217,18 @@ def _ancestor(row: str | None, parents: Mapping[str, str | None], there: set[str
     return row
 
 
-def _replaced(standing: Standing, events: Iterable[Event], item: str, there: set[str]) -> set[str]:
-    """Rows of the dataset that were shown, at any round, and are not among the results."""
-    shown = {
-        did.shown for event in events if event.kind == "answer" and event.item == item for did in event.did if did.shown
-    }
-    kept = {row.id for event in standing.results for row in event.objects}
-    return (shown & there) - kept
+def _shown(events: Iterable[Event]) -> dict[str, set[str]]:
+    """Per item, the rows that were shown at any round."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        if event.kind == "answer":
+            found[event.item or ""].update(did.shown for did in event.did if did.shown)
+    return found
+
+
+def _kept(made: Sequence[Annotation], undecided: Sequence[Annotation]) -> set[str]:
+    """Rows that stay: those of the result, and those that somebody's undecided wish would replace."""
+    return {row.id for row in [*made, *undecided]} | {row.parent_id for row in undecided if row.parent_id}
 
 
 def _annotations(
@@ -208,9 +241,10 @@ def _annotations(
     table = dataset.table("annotations")
     ids = plain(table["id"])
     parents = {row.parent_id for row in rows.values() if row.parent_id and row.status == "truth"}
-    # A promoted proposal takes the place of the row that it refines.
-    promoted = pc.and_(pc.is_in(ids, value_set=_strings(rows)), pc.is_valid(table["parent_id"]))
-    parents |= set(plain(table["parent_id"]).filter(promoted).to_pylist())
+    # A proposal was shown in place of the row that it refines: what became of the one goes for the other.
+    settled = pc.is_in(ids, value_set=_strings(gone | {name for name, row in rows.items() if row.status == "truth"}))
+    proposed = pc.and_(settled, pc.equal(plain(table["status"]), "proposal"))
+    parents |= set(plain(table["parent_id"]).filter(proposed).to_pylist()) - {None}
     out = (gone | parents) - set(rows)
     rejected = pc.is_in(ids, value_set=_strings(out))
     status = pc.if_else(rejected, "rejected", plain(table["status"]))
@@ -227,10 +261,23 @@ def _strings(values: Iterable[str]) -> pa.Array:
     return pa.array(sorted(values), pa.string())
 
 
-def _looked(image: str, category: str, standing: Standing) -> Coverage:
+def _pair(item: Item, standing: Standing, made: Sequence[Annotation]) -> pairs.Pair:
+    people = sorted({event.person or "" for event in standing.results})
+    round = max(event.round or 0 for event in standing.results) + 1
+    return pairs.Pair(item.image_id, item.queries, people, round, made)
+
+
+def _looked(image: str, category: str, standing: Standing, doubtful: bool) -> Coverage:
+    """What the people's look at an image says of a class; where they did not agree on an object, it is not settled."""
     people = ",".join(sorted({event.person or "" for event in standing.results}))
     round = max(event.round or 0 for event in standing.results) + 1
-    return Coverage(scope=image, category=category, state="exhaustive", origin=f"human:{people}", round=round)
+    return Coverage(
+        scope=image,
+        category=category,
+        state="partial" if doubtful else "exhaustive",
+        origin=f"human:{people}",
+        round=round,
+    )
 
 
 def _coverage(dataset: Dataset, new: Sequence[Coverage]) -> pa.Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -89,6 +91,46 @@ def read(folder: Path) -> Review:
     return Review(folder, about, plan, items, known, log.load(folder / "events.jsonl"))
 
 
+def check_address(people: Mapping[str, Person], person: str, email: str) -> None:
+    """Whether ``person`` may have the account of ``email``: an address, and nobody else's.
+
+    Raises:
+        UsageError: it is no address, or somebody else's.
+    """
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        raise UsageError(email, "is no e-mail address", "expected one such as p1@example.org")
+    for other, one in people.items():
+        if other != person and one.email.casefold() == email.casefold():
+            raise _shared(other, person)
+
+
+def check_people(people: Mapping[str, Person]) -> None:
+    """Whether everybody has an account of their own: that nobody judges their own work rests on it.
+
+    Raises:
+        UsageError: two have one account.
+    """
+    holders: dict[int, str] = {}
+    for person, one in people.items():
+        if (other := holders.setdefault(one.user, person)) != person:
+            raise _shared(other, person)
+
+
+def _shared(other: str, person: str) -> UsageError:
+    return UsageError(
+        person,
+        f"the account is that of {other}",
+        "expected one of their own: nobody may see or judge their own work as somebody else",
+        "give another address to 'curate review join'",
+    )
+
+
 def write_people(folder: Path, people: dict[str, Person]) -> None:
+    """Write who has which account.
+
+    Raises:
+        UsageError: two have one account.
+    """
+    check_people(people)
     with atomic_file(folder / "people.json", overwrite=True) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(people, order="deterministic"), indent=2) + b"\n")

@@ -36,13 +36,17 @@ def measure(review: Review, *, every: bool = False) -> Measured:
 Answers = Mapping[str, Mapping[str, Event]]  # by item and person
 
 
+def copied(plan: Plan) -> list[int]:
+    """Rounds in which several people see the same items, and not one another's work."""
+    return [i for i, one in enumerate(plan.rounds) if one.copies > 1 and one.shows != "previous"]
+
+
 def independent(plan: Plan, state: State, round: int) -> Answers:
     """The answers of people who did not see one another's work: copies of a round, before anything came back.
 
     Empty for a round of one copy, and for one that starts from another round.
     """
-    one = plan.rounds[round]
-    if one.copies < 2 or one.shows == "previous":
+    if round not in copied(plan):
         return {}
     answers: dict[str, dict[str, Event]] = {}
     for job in state.jobs:
@@ -149,10 +153,12 @@ class _Tables:
         rows = []
         for p, person in enumerate(found.people):
             mine = [number for number, pair in enumerate(found.pairs) if p in pair]
+            empty = len(set(mine) & set(figures.empty_pairs(found)))
             which = np.isin(found.trials.pair, mine)
             images = len(np.unique(found.image[found.objects.looked[:, p]]))
             groups = [self.at.pairs[number] for number in mine]
-            rows.append(self._row(person, groups, which, images, int(((a == p) | (b == p)).sum())))
+            outlines = int(((a == p) | (b == p)).sum())
+            rows.append(self._row(person, groups, which, images, outlines, empty=empty))
         return tuple(rows)
 
     def classes(self) -> tuple[Figures, ...]:
@@ -181,23 +187,27 @@ class _Tables:
         images: int | None,
         outlines: int,
         more: More | None = None,
+        *,
+        empty: int | None = None,
     ) -> Figures:
+        """``empty`` of the pairs have no object at all and agree: by default 1 where there is none in the whole row."""
         groups = [group] if isinstance(group, int) else group
         sweep = self.drawn.bound(groups)
         boundary = self.drawn.bound([self.at.boundary + one for one in groups])
         hits = self.found.trials.hit
         pairs = self.found.trials.pair
         parts = [which & (pairs == one) for one in np.unique(pairs[which])] if len(groups) > 1 else [which]
+        agreed = bool(images) and not which.any()
         shares = [float(hits[part].mean()) for part in parts if part.any()]
-        empty = not which.any() and images
+        shares += [1.0] * (int(agreed) if empty is None else empty)
         return Figures(
             of=of,
             images=len(np.unique(self.image[which])) if images is None else images,
             objects=int(which.sum()),
-            f1_sweep=1.0 if empty else _known(sweep.value),
+            f1_sweep=1.0 if agreed else _known(sweep.value),
             f1_sweep_low=_known(sweep.low),
             f1_sweep_high=_known(sweep.high),
-            f1=float(np.mean(shares)) if shares else 1.0 if empty else None,
+            f1=float(np.mean(shares)) if shares else None,
             outlines=outlines,
             boundary_f=_known(boundary.value),
             boundary_f_low=_known(boundary.low),
@@ -210,6 +220,9 @@ def _more(found: Round, edge: Edge) -> dict[int | None, More]:
     """By pair of people, and None for all."""
     objects, edges, looked = found.objects, found.edges, found.objects.looked
     (loose,) = overlaps.matched(objects, edges, [np.nextafter(0, 1)])
+    exempt, exempt_at_any = (
+        overlaps.exempt(objects, edges, pairs, found.ignored) for pairs in (found.matched[0], loose)
+    )
     labels = figures.confusion(found)
     codes = {pair: number for number, pair in enumerate(found.pairs)}
     of_edge = np.array(
@@ -217,8 +230,12 @@ def _more(found: Round, edge: Edge) -> dict[int | None, More]:
         np.int64,
     )
     given: dict[int | None, More] = {}
-    drawn = np.zeros(looked.shape, np.int64)
-    np.add.at(drawn, (objects.item, objects.person), 1)
+
+    def drawn(p: int, q: int, free: agreement.Bools) -> overlaps.Ints:
+        """Objects of one person that count with another, by item."""
+        which = (objects.person == p) & ~free[:, q]
+        return np.bincount(objects.item[which], minlength=len(looked))[looked[:, p] & looked[:, q]]
+
     for number in [None, *range(len(found.pairs))] if len(found.pairs) > 1 else range(len(found.pairs)):
         mine = [number] if number is not None else list(range(len(found.pairs)))
         sums, at_any, macro, empty = Counts(), Counts(), [], 0
@@ -226,11 +243,12 @@ def _more(found: Round, edge: Edge) -> dict[int | None, More]:
         for one in mine:
             p, q = found.pairs[one]
             both = looked[:, p] & looked[:, q]
-            a, b = drawn[both, p], drawn[both, q]
+            a, b = drawn(p, q, exempt), drawn(q, p, exempt)
             which = of_edge == one
             first = found.matched[0] & which
             size = int(a.sum()), int(b.sum())
             sums += Counts(int(first.sum()), *size, float(edges.iou[first].sum()))
+            size = int(drawn(p, q, exempt_at_any).sum()), int(drawn(q, p, exempt_at_any).sum())
             at_any += Counts(int((loose & which).sum()), *size, float(edges.iou[loose & which].sum()))
             sweep += [float((pairs & which).sum()) for pairs in found.matched]
             tp = np.bincount(objects.item[edges.a[first]], minlength=len(looked))[both]

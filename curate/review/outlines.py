@@ -27,12 +27,23 @@ class Masks(NamedTuple):
 
     def iou(self, a: int, b: int) -> float | None:
         """Of two objects; None where one has no mask, or they are of different frames."""
-        one, other = self.rles[a], self.rles[b]
-        if one is None or other is None or one.size != other.size:
+        both = _shared(self.rles[a], self.rles[b])
+        if both is None:
             return None
-        both = float(coco_mask.area(coco_mask.merge([_coco(one), _coco(other)], intersect=True)))
         union = float(self.areas[a] + self.areas[b]) - both
         return both / union if union else 0.0
+
+    def share(self, a: int, regions: Masks, b: int) -> float | None:
+        """How much of an object lies in a region; None as above."""
+        both = _shared(self.rles[a], regions.rles[b])
+        return None if both is None else both / float(self.areas[a]) if self.areas[a] else 0.0
+
+
+def _shared(one: Rle | None, other: Rle | None) -> float | None:
+    """Pixels of both."""
+    if one is None or other is None or one.size != other.size:
+        return None
+    return float(coco_mask.area(coco_mask.merge([_coco(one), _coco(other)], intersect=True)))
 
 
 def masks_of(rows: Sequence[Annotation], sizes: Sequence[Size | None]) -> Masks:
@@ -116,6 +127,10 @@ def boundaries(a: Rle, b: Rle) -> tuple[float, float]:
 
 
 def drawn_by_staple(masks: Sequence[Rle]) -> list[tuple[float, float]]:
-    """Sensitivity and specificity of each mask, within a window around all."""
-    found = consensus.staple([np.pad(mask, 1) for mask in windows(masks)])
+    """Sensitivity and specificity of each mask, within the smallest window around all.
+
+    A window that the masks fill has a rim of one pixel added: without background there is no specificity.
+    """
+    held = windows(masks)
+    found = consensus.staple([np.pad(mask, 1) for mask in held] if np.all(np.any(held, axis=0)) else held)
     return list(zip(found.sensitivity.tolist(), found.specificity.tolist(), strict=True))

@@ -18,9 +18,19 @@ from curate.review import agreement
 from curate.review.agreement import Bools, Floats, Seen
 
 Ints = NDArray[np.int64]
-ABSENT, AWAY = -1, -2  # in units: looked at the image and has no object there; never saw the image
+ABSENT, AWAY = -1, -2  # in units: looked at the image and has no object there; never saw the image, or ignores it
+_IGNORED = 0.5  # share of an object in a region to be ignored from which on it need not be marked
 _PORTION = 2_000_000  # candidate pairs at a time
 _EXACT, _DRAWN = 2000, 1_000_000  # values of which all pairs are taken, and pairs that are drawn of more
+
+
+class Regions(NamedTuple):
+    """What people marked as to be ignored, or as a crowd."""
+
+    item: Ints
+    person: Ints
+    box: Floats
+    rows: Sequence[Annotation]
 
 
 class Objects(NamedTuple):
@@ -33,6 +43,7 @@ class Objects(NamedTuple):
     rows: Sequence[Annotation]
     labels: tuple[str, ...]
     looked: Bools  # (items, people): who answered
+    regions: Regions
 
     @property
     def area(self) -> Floats:
@@ -46,25 +57,77 @@ class Objects(NamedTuple):
 def objects_of(answers: Sequence[Mapping[str, Sequence[Annotation]]], people: Sequence[str]) -> Objects:
     """Columns of what people said: per item, the rows of each person who answered.
 
-    Rows without a box, groups (crowds) and regions to be ignored are no objects.
+    Rows without a box, groups (crowds) and regions to be ignored are no objects; see :func:`ignored` of the latter.
     """
     place = {person: i for i, person in enumerate(people)}
     looked = np.zeros((len(answers), len(people)), bool)
     rows: list[Annotation] = []
     who: list[tuple[int, int]] = []
+    regions: list[Annotation] = []
+    whose: list[tuple[int, int]] = []
     for number, by in enumerate(answers):
         for person, said in sorted(by.items()):
             looked[number, place[person]] = True
-            held = [row for row in said if row.x is not None and row.w is not None and not (row.ignore or row.iscrowd)]
+            boxed = [row for row in said if row.x is not None and row.w is not None]
+            held = [row for row in boxed if not (row.ignore or row.iscrowd)]
             rows += held
             who += [(number, place[person])] * len(held)
+            regions += [row for row in boxed if row.ignore or row.iscrowd]
+            whose += [(number, place[person])] * (len(boxed) - len(held))
     names = [row.category or "" for row in rows]
     labels = tuple(sorted(set(names)))
     codes = {name: i for i, name in enumerate(labels)}
     place_of = np.array(who, np.int64).reshape(-1, 2)
-    box = np.array([(row.x, row.y or 0.0, row.w, row.h or 0.0) for row in rows], float).reshape(-1, 4)
     label = np.array([codes[name] for name in names], np.int64)
-    return Objects(place_of[:, 0], place_of[:, 1], label, box, rows, labels, looked)
+    region_of = np.array(whose, np.int64).reshape(-1, 2)
+    aside = Regions(region_of[:, 0], region_of[:, 1], _boxes(regions), regions)
+    return Objects(place_of[:, 0], place_of[:, 1], label, _boxes(rows), rows, labels, looked, aside)
+
+
+def _boxes(rows: Sequence[Annotation]) -> Floats:
+    return np.array([(row.x, row.y or 0.0, row.w, row.h or 0.0) for row in rows], float).reshape(-1, 4)
+
+
+def ignored(objects: Objects, mask_share: Callable[[int, int], float | None] | None = None) -> Bools:
+    """Per object and person, whether half of the object or more lies in a region that the person ignores.
+
+    ``mask_share`` gives the share of an object in a region by their masks, None where one of them has no mask.
+    """
+    found = np.zeros((len(objects.item), objects.looked.shape[1]), bool)
+    regions = objects.regions
+    for k, (item, person) in enumerate(zip(regions.item.tolist(), regions.person.tolist(), strict=True)):
+        first, stop = np.searchsorted(objects.item, [item, item + 1]).tolist()
+        box, region = objects.box[first:stop], regions.box[k]
+        low, high = np.maximum(box[:, :2], region[:2]), np.minimum(box[:, :2] + box[:, 2:], region[:2] + region[2:])
+        shared, own = np.clip(high - low, 0, None).prod(axis=1), box[:, 2:].prod(axis=1)
+        share = np.divide(shared, own, out=np.zeros_like(shared), where=own > 0)
+        for i in np.flatnonzero(share > 0).tolist() if mask_share else ():
+            exact = mask_share(first + i, k) if mask_share else None
+            share[i] = share[i] if exact is None else exact
+        found[first:stop, person] |= share >= _IGNORED
+    return found
+
+
+def exempt(objects: Objects, edges: Edges, pairs: Bools, ignoring: Bools) -> Bools:
+    """Per object and other person, whether it is neither hit nor miss: no partner, and one of the two ignores it."""
+    found = ignoring | ignoring[np.arange(len(objects.item)), objects.person][:, None]
+    a, b = edges.a[pairs], edges.b[pairs]
+    found[a, objects.person[b]] = False
+    found[b, objects.person[a]] = False
+    return found
+
+
+def excused(objects: Objects, units: Ints, ignoring: Bools) -> Ints:
+    """The units, with AWAY for ABSENT of people who need not have marked anything there, as :func:`exempt` has it."""
+    given = units.copy()
+    for q in range(units.shape[1]):
+        free = units[:, q] == ABSENT
+        for p in range(units.shape[1]):
+            place = np.flatnonzero(units[:, p] >= 0)
+            k = units[place, p]
+            free[place] &= ignoring[k, q] | ignoring[k, p]
+        given[free, q] = AWAY
+    return given
 
 
 class Edges(NamedTuple):

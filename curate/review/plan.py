@@ -7,6 +7,9 @@ class (``unit: class``) or a query group, all of whose queries are shown (``unit
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -40,6 +43,7 @@ class Round(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     copies: Annotated[int, Meta(ge=1, le=20, description="people per item, none seeing the other")] = 1
     share: Annotated[Share, Meta(description="of the items, drawn at random with the plan's seed")] = 1.0
     doubtful: Annotated[bool, Meta(description="take the most doubtful items instead of random ones")] = False
+    ties: Annotated[bool, Meta(description="only items with an object that an earlier review left undecided")] = False
     shows: Shows = "nothing"
     verdict: Annotated[bool, Meta(description="ask for accept, fix or reject; an inspect round always does")] = False
     tools: tuple[Tool, ...] = ("box", "mask", "polygon")
@@ -80,12 +84,13 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: Annotated[str | None, Meta(description="class or query group; null for all classes")] = None
     queries: Annotated[tuple[str, ...], Meta(description="queries of the group, all shown")] = ()
     sequence: Annotated[str | None, Meta(description="source/sequence of the image")] = None
+    ties: Annotated[int, Meta(description="objects that an earlier review left undecided")] = 0
     doubt: Annotated[float, Meta(description="1 less the lowest score of a proposal")] = 0.0
     drawn: Annotated[bool, Meta(description="audit: drawn at random")] = False
     rank: Annotated[int | None, Meta(description="audit: from 1, in a result list; null if it is not for that")] = None
 
 
-PRESETS = ("pixel-retrieval", "consensus", "quick", "audit")
+PRESETS = ("pixel-retrieval", "consensus", "quick", "ties", "audit")
 
 
 def preset(name: str, annotators: Sequence[str], **changes: Any) -> Plan:
@@ -94,7 +99,7 @@ def preset(name: str, annotators: Sequence[str], **changes: Any) -> Plan:
     Raises:
         UsageError: there is no such preset, or it needs more people.
     """
-    least = {"pixel-retrieval": 3, "consensus": 2, "quick": 1, "audit": 1}
+    least = {"pixel-retrieval": 3, "consensus": 2, "quick": 1, "ties": 1, "audit": 1}
     if name not in least:
         raise UsageError(f"preset {name!r}", "unknown", f"expected one of {', '.join(PRESETS)}")
     if len(annotators) < least[name]:
@@ -108,6 +113,7 @@ def preset(name: str, annotators: Sequence[str], **changes: Any) -> Plan:
         ],
         "consensus": [{"name": "annotate", "kind": "annotate", "copies": len(annotators)}],
         "quick": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "share": 0.1, "accept": {}}],
+        "ties": [{"name": "settle", "kind": "inspect", "shows": "prelabels", "ties": True}],
         "audit": [{"name": "audit", "kind": "audit", "sample": 100, "tools": ["box"]}],
     }
     unit = {"pixel-retrieval": "group", "audit": "class"}.get(name, "image")
@@ -140,7 +146,7 @@ def read_plan(text: str, where: object) -> Plan:
         place = f"{where}:{mark.line + 1}" if mark is not None else where
         problem = getattr(error, "problem", None) or str(error)
         raise UsageError(place, f"no YAML: {problem}", "expected a plan") from None
-    return checked(value, where)
+    return checked(value, where, text)
 
 
 def write_plan(plan: Plan) -> str:
@@ -151,23 +157,24 @@ def write_plan(plan: Plan) -> str:
     return text
 
 
-def checked(value: Any, where: object) -> Plan:
-    """``value`` as a plan whose rounds make sense one after another.
+def checked(value: Any, where: object, text: str | None = None) -> Plan:
+    """``value`` as a plan whose rounds make sense one after another; ``text`` is the YAML that it was read from.
 
     Raises:
         UsageError: it breaks the schema or a rule, which is named.
     """
+    root = None if text is None else _nodes(text)
     try:
         plan = msgspec.convert(value, Plan, strict=True)
     except msgspec.ValidationError as error:
-        raise UsageError(where, str(error), hint="see schemas/plan.json") from None
+        raise UsageError(_at(where, root, str(error)), str(error), hint="see schemas/plan.json") from None
     names = [one.name for one in plan.rounds]
     if len(set(names)) < len(names):
         raise UsageError(where, "two rounds of one name", "expected each name once")
     if any("@" in person for person in plan.annotators):
         raise UsageError(where, "an e-mail address as annotator", "expected a pseudonym; addresses go into people.yaml")
     for i, one in enumerate(plan.rounds):
-        place = f"{where}, round {one.name}"
+        place = f"{_at(where, root, f'`$.rounds[{i}]`')}, round {one.name}"
         people = plan.people(i)
         if set(people) - set(plan.annotators) or len(set(people)) < len(people):
             raise UsageError(place, "annotators unknown or named twice", f"expected some of {plan.annotators}")
@@ -190,9 +197,41 @@ def checked(value: Any, where: object) -> Plan:
     return plan
 
 
+_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+
+def _nodes(text: str) -> Any:
+    import yaml
+
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
+def _at(where: object, node: Any, message: str) -> str:
+    """``where`` with the line, in a YAML of ``node``, of what a message names as `$.key[0]` or as unknown in that."""
+    if node is None:
+        return str(where)
+    found = re.search(r"`\$([^`]*)`$", message)
+    unknown = re.search(r"unknown field `([^`]*)`", message)
+    parts = [key or int(number) for key, number in _PART.findall(found[1])] if found else []
+    line = node.start_mark.line
+    for part in [*parts, unknown[1]] if unknown else parts:
+        inside: dict[Any, Any] = {}
+        if node.id == "sequence":
+            inside = {i: (child, child) for i, child in enumerate(node.value)}
+        elif node.id == "mapping":
+            inside = {key.value: (key, child) for key, child in node.value if key.id == "scalar"}
+        if part not in inside:
+            break
+        mark, node = inside[part]
+        line = mark.start_mark.line
+    return f"{where}:{line + 1}"
+
+
 def chosen(plan: Plan, round: int, items: Sequence[Item]) -> frozenset[str]:
     """Ids of the items that a round takes: the same whenever and wherever it is asked."""
     one = plan.rounds[round]
+    if one.ties:
+        items = [item for item in items if item.ties]
     if one.share == 1.0:
         return frozenset(item.id for item in items)
     count = max(1, round_half_up(one.share * len(items))) if items else 0
@@ -216,7 +255,8 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
     """The items of a dataset, by id.
 
     Raises:
-        UsageError: an image has no known size, the plan's classes are not there, or there are no query groups.
+        UsageError: an image has no known size, the plan's classes are not there, there are no query groups, or ties
+            are asked for and there are none.
     """
     images = dataset.table("images")
     sizes = {
@@ -236,6 +276,12 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
         found = [(image, group, queries) for (image, group), queries in _groups(dataset).items()]
         if not found:
             raise UsageError("plan, unit group", "no query has judgements", "expected queries, groups and judgements")
+    ties = _ties(dataset, plan.unit)
+    if all(one.ties for one in plan.rounds):
+        found = [one for one in found if one[:2] in ties]
+        if not found:
+            expected = "expected a dataset that 'review finish' made, with some"
+            raise UsageError("plan, ties", "nothing in the dataset is undecided", expected)
     items = []
     for image, target, queries in found:
         width, height = sizes.get(image, (None, None))
@@ -251,6 +297,7 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
                 target=target,
                 queries=queries,
                 sequence=sequences.get(image),
+                ties=ties.get((image, target), 0),
                 doubt=doubt.get(image, 0.0),
             )
         )
@@ -263,6 +310,19 @@ def sequences_of(dataset: Dataset) -> dict[str, str]:
     held = images.filter(pc.is_valid(plain(images["sequence"])))
     names = pc.binary_join_element_wise(plain(held["source"]), plain(held["sequence"]), "/")
     return dict(zip(held["id"].to_pylist(), names.to_pylist(), strict=True))
+
+
+def _ties(dataset: Dataset, unit: str) -> Counter[tuple[str, str | None]]:
+    """Objects that an earlier review left undecided, by image and target."""
+    table = dataset.table("annotations").select(["image_id", "category", "status", "attributes"])
+    held = pc.and_(pc.equal(plain(table["status"]), "proposal"), pc.is_valid(table["attributes"]))
+    found: Counter[tuple[str, str | None]] = Counter()
+    for row in table.filter(held).to_pylist():
+        said = json.loads(row["attributes"]).get("review")
+        if isinstance(said, dict) and said.get("tie"):
+            target = {"class": row["category"], "group": said.get("group")}.get(unit)
+            found[row["image_id"], target] += 1
+    return found
 
 
 def _doubts(dataset: Dataset) -> dict[str, float]:

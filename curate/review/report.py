@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
-from curate.review import agreement
+from curate import model
+from curate.errors import printable
+from curate.review import agreement, consensus
 from curate.review.log import Event
 from curate.review.plan import Plan
 from curate.review.state import State
@@ -45,6 +48,14 @@ class Change(Struct, frozen=True, kw_only=True):
     suspicious: Annotated[bool, Meta(description="at least 100 objects and no change at all")]
 
     @property
+    def changed_line(self) -> str:
+        """The change in words."""
+        text = f"changed in round {self.round}: {self.changed:,} of {self.objects:,} objects"
+        share = "" if not self.objects else f" ({100 * self.changed / self.objects:.1f} %)"
+        source = "pre-labels" if self.started_from == "prelabels" else "the earlier round"
+        return f"{text}{share} that started from {source}"
+
+    @property
     def line(self) -> str:
         """The lot in words."""
         if self.target is None or self.low is None or self.high is None:
@@ -55,6 +66,20 @@ class Change(Struct, frozen=True, kw_only=True):
         return f"lot of round {self.round}: {self.decision}, {share}, at most {100 * self.target:g} % allowed"
 
 
+class Tie(Struct, frozen=True, kw_only=True):
+    """An object that people did not agree on: it stays a proposal, for another round."""
+
+    item: str
+    kind: Annotated[Literal["existence", "label"], Meta(description="whether it is there, or what it is")]
+    said: Annotated[dict[str, str | None], Meta(description="class by person; null of those who marked nothing there")]
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        said = ", ".join(f"{person} {label or 'nothing'}" for person, label in self.said.items())
+        return f"undecided in {self.item}: {said}"
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """Where a review stands."""
 
@@ -62,6 +87,7 @@ class Status(Struct, frozen=True, kw_only=True):
     items: dict[str, int]
     rows: tuple[Row, ...]
     changes: tuple[Change, ...]
+    ties: Annotated[tuple[Tie, ...], Meta(description="objects of accepted items that stay undecided")]
     reports: Annotated[tuple[str, ...], Meta(description="what was seen on the server and not taken")]
 
 
@@ -91,15 +117,34 @@ def status(plan: Plan, state: State) -> Status:
         items={kind: kinds.count(kind) for kind in sorted(set(kinds))},
         rows=tuple(rows),
         changes=changes(plan, state),
+        ties=tuple(ties(state)),
         reports=tuple(report_line(event) for event in state.reports),
     )
 
 
+def ties(state: State) -> Iterator[Tie]:
+    """Objects of accepted items on which as many people say one thing as another."""
+    for item, standing in sorted(state.items.items()):
+        if standing.status != "accepted" or len(standing.results) < 2:
+            continue
+        results = sorted(standing.results, key=lambda event: event.person or "")
+        seen = [[seen_of(row) for row in event.objects] for event in results]
+        for unit in agreement.clusters(seen):
+            tie = consensus.agreed(unit).tie
+            if tie is not None:
+                said = {event.person or "": one and one.label for event, one in zip(results, unit, strict=True)}
+                yield Tie(item=item, kind="label" if tie == "label" else "existence", said=said)
+
+
+def seen_of(row: model.Annotation) -> agreement.Seen:
+    return agreement.Seen((row.x or 0.0, row.y or 0.0, row.w or 0.0, row.h or 0.0), row.category or "")
+
+
 def report_line(event: Event) -> str:
     if event.message:
-        return event.message
+        return printable(event.message)
     why = "by another hand" if event.foreign else "changed after it was pulled, or a second one"
-    return f"annotation {event.annotation} of {event.person} at {event.revision}: {why}; not taken"
+    return printable(f"annotation {event.annotation} of {event.person} at {event.revision}: {why}; not taken")
 
 
 def changes(plan: Plan, state: State) -> tuple[Change, ...]:

@@ -19,10 +19,10 @@ from curate.review import log
 from curate.review.api import Api, LostError, RefusedError
 from curate.review.config import same_config
 from curate.review.exports import tasks_of
-from curate.review.folder import Review
+from curate.review.folder import Review, check_people
 from curate.review.log import Event
 from curate.review.sending import keys, send
-from curate.review.state import Job, State
+from curate.review.state import Job, State, replaced
 from curate.review.tasks import Material, event_of, task_of
 
 _FEW = 10  # a page reads so many tasks in the time of one that is asked for alone
@@ -47,9 +47,11 @@ def push(
     """Put every open job on the server, in the project of its round and person.
 
     Raises:
+        UsageError: two people have one account.
         ReviewError: somebody else pushes, an image is missing, a config was changed on the server, or the server does
             not answer; repeating the command goes on where it was.
     """
+    check_people(review.people)
     unsure = review.folder / ".sending"  # is there while an import may be at work whose answer nobody has seen
     with log.locked(review.folder / ".push.lock", "another push is under way", wait=False):
         lost = unsure.exists()
@@ -177,9 +179,9 @@ def pull(review: Review, api: Api, given: Material) -> Pulled:
         cache = _Cache(review.folder / "pulled.json")
         problems: list[Finding] = []
         projects = _projects(review, api)
-        there = {_name(project) for project in projects.values()}
+        there = {_name(project) for project in projects.values()} | replaced(review.events)
         gone = [event for event in review.events if event.kind == "project" and event.key[8:] not in there]
-        events: list[Event | None] = [_gone_event(event) for event in gone]
+        events: list[Event | None] = [_gone_event(review, event) for event in gone]
         for (round, _), project in sorted(projects.items()):
             if not same_config(str(project["label_config"]), given.config(round).xml):
                 text = f"project {project['id']}: its labelling config was changed on the server"
@@ -191,7 +193,7 @@ def pull(review: Review, api: Api, given: Material) -> Pulled:
             except RefusedError as error:
                 if error.status != 404:
                     raise
-                found, wrong = [_gone_event(_project_event(review, project, round, person))], []
+                found, wrong = [_gone_event(review, _project_event(review, project, round, person))], []
             events += found
             problems += wrong
         new = [event for event in events if event is not None]
@@ -280,8 +282,9 @@ def _deleted_event(annotation: str) -> Event:
     return Event(key=f"deleted {annotation}", kind="report", annotation=annotation, message=text)
 
 
-def _gone_event(project: Event) -> Event:
-    text = f"the project of {project.person}, {project.key[8:]}, was deleted on the server; pulled work still counts"
+def _gone_event(review: Review, project: Event) -> Event:
+    text = f"round {review.plan.rounds[project.round or 0].name}: the project of {project.person} was deleted on the "
+    text += "server; pulled work still counts, and 'review push' makes it again for what is open"
     return Event(key=f"gone {project.key[8:]}", kind="report", person=project.person, message=text)
 
 

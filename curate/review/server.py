@@ -78,10 +78,13 @@ def start(program: Path, data: Path, root: Path, port: int | None = None, patien
 
     Raises:
         ReviewError: it ends at once, or is not healthy in ``patience`` seconds.
-        UsageError: ``root`` is no folder.
+        UsageError: ``root`` is no folder, or the server that runs has another.
     """
     running = opened(data)
     if running is not None and healthy(running.url):
+        if root.resolve() != Path(running.root):
+            hint = f"end it with 'curate review serve --data {data} --stop', then start it with this root"
+            raise UsageError(root, f"the server that runs on {data} shows {running.root}", "expected that one", hint)
         return running
     if not root.is_dir():
         raise UsageError(root, "is no folder", "expected the folder that the images lie below")

@@ -82,7 +82,8 @@ def _answers(events: Sequence[Event]) -> tuple[dict[_Slot, Event], tuple[Event, 
         if event.kind == "take":
             taken[event.annotation] = max(taken[event.annotation], event.revision or "")
     states: dict[str, list[Event]] = {}
-    reports = [event for event in events if event.kind == "report"]
+    again = {f"gone {name}" for name in replaced(events)}  # what was deleted has been pushed again since
+    reports = [event for event in events if event.kind == "report" and event.key not in again]
     for event in events:
         if event.kind == "answer" and event.annotation is not None:
             states.setdefault(event.annotation, []).append(event)
@@ -105,6 +106,17 @@ def _answers(events: Sequence[Event]) -> tuple[dict[_Slot, Event], tuple[Event, 
         else:
             reports.append(counts)
     return slots, tuple(sorted(reports, key=lambda event: event.key))
+
+
+def replaced(events: Iterable[Event]) -> set[str]:
+    """Projects in whose place, for their round and person, a later one was made."""
+    made: dict[tuple[int | None, str | None], list[tuple[str, str]]] = {}
+    for event in events:
+        if event.kind == "project":
+            name = event.key.removeprefix("project ")
+            made.setdefault((event.round, event.person), []).append((str(event.value.get("created")), name))
+    newest = {max(those)[1] for those in made.values()}
+    return {name for those in made.values() for _, name in those} - newest
 
 
 def _later(a: Event, b: Event) -> bool:

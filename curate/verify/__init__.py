@@ -37,6 +37,7 @@ def verify(
     skip: Sequence[str] = (),
     roots: Mapping[str, Path | str] | None = None,
     jobs: int = 1,
+    files: bool = True,
     name: str | None = None,
     noticed: Iterable[Finding] = (),
     severities: Mapping[str, Severity] | None = None,
@@ -48,6 +49,7 @@ def verify(
         only, skip: codes (``M04``) or letters (``B``). That a file cannot be read is reported in any case.
         roots: folders of images by source, which win over those that the dataset itself names; the source of a file
             or folder in a foreign format is the name of its kind (``coco``).
+        files: whether to look at the files of images, where their folder is known.
         jobs: local processes to look at images with; the report does not depend on it.
         name: what the report calls the target.
         noticed: findings of the caller that belong into the report.
@@ -76,6 +78,9 @@ def verify(
     if subject is None:
         return _report(path, kind, level, found, checked=set(READING[kind].split()) & chosen)
     _check_sources(subject, given)
+    subject.memo["level"] = level
+    if not files:
+        subject.roots.clear()
     planned = plan.make(subject, level, chosen)
     wanted = (one for one in _findings(subject, planned, level, chosen, jobs, progress) if one.code in chosen)
     return _report(

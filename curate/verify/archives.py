@@ -12,6 +12,7 @@ import os
 import stat
 import tarfile
 import unicodedata
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +20,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
+from curate.errors import SourceError
 from curate.model import Finding, finding
-from curate.verify.label_studio import looks_like as looks_like_tasks
+from curate.pictures import read_header
+from curate.verify.contents import LABELS, MANIFEST, kind_of
+from curate.verify.images import decode_fault
+from curate.verify.manifests import SUMS
 from curate.verify.paths import path_fault
 from curate.verify.picture_files import SUFFIXES
 from curate.verify.report import encodable
@@ -34,10 +40,13 @@ MAX_RATIO = 200
 MAX_BYTES = 1 << 40
 _PIECE = 1 << 20
 _SMALL = 1 << 20  # an archive may hold a few compressible files: the ratio counts beyond this size
-# Members that are looked into, of these endings: how large, and how many.
-_INSIDE = {".json", ".pt", ".pkl", ".xml"}
+# Members that are looked into: how large, and how many.
 _INSIDE_BYTES = 1 << 28
-_INSIDE_MEMBERS = 1000
+_INSIDE_MEMBERS = 20_000
+_PICKLED = ("anns", "gnd_")
+_PARTS = {MANIFEST, SUMS}  # of what is only checked as a whole
+_OF_BROKEN = {"F01", "F03", "F04", "F05"}  # what is told of JSON that nobody knows to be labels
+_NAMED = 4
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
@@ -69,6 +78,8 @@ def load(path: Path) -> tuple[Subject | None, list[Finding]]:
                 return None, [finding("X02", path, f"has more than {MAX_MEMBERS:,} members")]
     except (*_DAMAGED, NotImplementedError, RecursionError, MemoryError) as error:
         return None, [finding("X03", path, f"archive is damaged ({error})", hint="make or download it again")]
+    if not members:
+        return None, [finding("X03", path, "holds no member; expected files", hint="make or download it again")]
     subject = Subject("archive", {}, lambda table, row, field: str(path))
     subject.memo |= {"members": members, "path": path}
     return subject, []
@@ -148,8 +159,10 @@ def _twice(names: Iterable[str]) -> set[str]:
 
 
 def content(subject: Subject) -> Iterator[Finding]:
-    """X02, X03 and I07: members that do not read to their end, grow beyond their stated size, or are no picture."""
+    """X02, X03, I04 and I07: members that do not read to their end, grow beyond their stated size, or are no picture
+    or a damaged one."""
     path: Path = subject.memo["path"]
+    deep = subject.memo.get("level") == "deep"
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -157,7 +170,7 @@ def content(subject: Subject) -> Iterator[Finding]:
                     with_name = encodable(f"{path}, {info.orig_filename}")
                     try:
                         with archive.open(info) as stream:
-                            yield from _read(stream, info.filename, info.file_size, with_name)
+                            yield from _read(stream, info.filename, info.file_size, with_name, deep=deep)
                     except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
                         yield finding("X03", with_name, f"does not read ({error})", hint="make or download it again")
         return
@@ -166,7 +179,7 @@ def content(subject: Subject) -> Iterator[Finding]:
             for one in tar:
                 opened = tar.extractfile(one) if one.isreg() else None
                 if opened is not None:
-                    yield from _read(opened, one.name, one.size, encodable(f"{path}, {one.name}"))
+                    yield from _read(opened, one.name, one.size, encodable(f"{path}, {one.name}"), deep=deep)
     except _DAMAGED as error:
         yield finding("X03", encodable(str(path)), f"does not read to its end ({error})")
 
@@ -174,42 +187,67 @@ def content(subject: Subject) -> Iterator[Finding]:
 def inside(subject: Subject) -> Iterator[Finding]:
     """Members in a format of their own (COCO, Label Studio, anns.pt, pickles of revisitop, VOC) by that format's rules.
 
-    Each is read into memory, one after the other, under a name that no folder has: nothing is unpacked.
+    Each is read into memory, one after the other, under a name that no folder has: nothing is unpacked. F09, a warning,
+    for those that are not looked into: too large, too many, or one of several files that belong together.
     """
     from curate.verify import verify  # which calls this
 
     path: Path = subject.memo["path"]
-    for name, data in _known(path, subject.memo["members"]):
-        if not _is_ours(PurePosixPath(name).name.lower(), data[: 1 << 16]):
+    wanted, left = _wanted(subject.memo["members"])
+    for name, data in _known(path, wanted):
+        kind = kind_of(name, data)
+        broken = kind is None and _is_broken_json(name, data)
+        if kind == "searchad":
+            left.append(name)
+        if (kind is None or kind == "searchad") and not broken:
             continue  # an archive may hold whatever else
         where = f"{path}, {name}"
         with _in_memory(data) as file:
-            for one in verify(file).findings:
+            for one in verify(file, files=False).findings:
+                if broken and one.code not in _OF_BROKEN:
+                    continue
                 place, message = (encodable(text.replace(str(file), where)) for text in (one.where, one.message))
                 yield replace(one, where=place, message=message, item=one.item or encodable(name))
+    if left:
+        listed = ", ".join(left[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
+        count = f"{len(left):,} member{'s were' if len(left) > 1 else ' was'}"
+        text = f"{count} not looked into: {listed}; expected files that can be checked one by one"
+        hint = "unpack it and verify the folder"
+        yield finding("F09", encodable(str(path)), encodable(text), severity="warning", hint=hint)
 
 
-def _is_ours(name: str, head: bytes) -> bool:
-    """Whether a member looks like a label file: by its content where that is text, else by its name."""
-    if name.endswith(".json"):
-        return b'"images"' in head or looks_like_tasks(head)
-    return b"<annotation" in head if name.endswith(".xml") else name.startswith(("anns", "gnd_"))
+def _is_broken_json(name: str, data: bytes) -> bool:
+    """Whether a member that is called JSON is none; the files that macOS adds to archives count as what they are."""
+    if not name.lower().endswith(".json") or PurePosixPath(name).name.startswith("._"):
+        return False
+    try:
+        msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return False
+
+
+def _wanted(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
+    """The members to look into, and the names of those that are not though they may hold labels."""
+    wanted: list[Member] = []
+    left: list[str] = []
+    for member in members:
+        name = PurePosixPath(member.name).name
+        suffix = PurePosixPath(name).suffix.lower()
+        if member.kind != "file" or member.encrypted or name.startswith("._"):
+            continue
+        if name in _PARTS:
+            left.append(member.name)
+        elif suffix in LABELS:
+            known = suffix in (".json", ".xml") or name.lower().startswith(_PICKLED)
+            fits = known and member.size <= _INSIDE_BYTES and len(wanted) < _INSIDE_MEMBERS
+            wanted.append(member) if fits else left.append(member.name)
+    return wanted, left
 
 
 def _known(path: Path, members: Sequence[Member]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the members that have rules of their own, as far as they are not too many and not too large.
-
-    What cannot be read to its end is passed over: X02 and X03 say so.
-    """
-    wanted = [
-        member
-        for member in members
-        if PurePosixPath(member.name).suffix.lower() in _INSIDE
-        and member.kind == "file"
-        and not member.encrypted
-        and member.size <= _INSIDE_BYTES
-    ]
-    names = {member.name: member.size for member in wanted[:_INSIDE_MEMBERS]}
+    """Name and content of ``members``. What cannot be read to its end is passed over: X02 and X03 say so."""
+    names = {member.name: member.size for member in members}
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -239,11 +277,14 @@ def _in_memory(data: bytes) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _read(stream: IO[bytes], name: str, size: int, where: str) -> Iterator[Finding]:
+def _read(stream: IO[bytes], name: str, size: int, where: str, *, deep: bool) -> Iterator[Finding]:
     total, head = 0, b""
+    picture = bytearray() if Path(name).suffix.lower() in SUFFIXES and size <= _INSIDE_BYTES else None
     while piece := stream.read(_PIECE):
         head = head or piece[:64]
         total += len(piece)
+        if picture is not None:
+            picture += piece
         if total > size:
             yield finding("X02", where, f"grows beyond the {size:,} bytes that it states", item=encodable(name))
             return
@@ -252,3 +293,23 @@ def _read(stream: IO[bytes], name: str, size: int, where: str) -> Iterator[Findi
     other = other_kind(head) if Path(name).suffix.lower() in SUFFIXES else None
     if other:
         yield finding("I07", where, f"is {other[0]}; expected a picture", item=encodable(name), hint=other[1])
+    elif picture is not None and total == size:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, as of files
+            yield from _picture(bytes(picture), name, where, deep=deep)
+
+
+def _picture(data: bytes, name: str, where: str, *, deep: bool) -> Iterator[Finding]:
+    """I07 and I04: a picture that is empty, or whose head or end is damaged; with ``deep`` also what is between."""
+    if not data:
+        yield finding("I07", where, "is empty; expected a picture", item=encodable(name))
+        return
+    with _in_memory(data) as file:
+        try:
+            read_header(file)
+        except SourceError as error:
+            yield finding("I04", where, error.found, item=encodable(name), hint=error.hint or None)
+            return
+        fault = decode_fault(file) if deep else None
+        if fault:
+            yield finding("I04", where, f"does not decode: {fault}", item=encodable(name))

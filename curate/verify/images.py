@@ -189,7 +189,7 @@ def _check(task: _Task, level: Level, listings: dict[Path, dict[str, str]]) -> I
             text = f"{path} has SHA-256 {digest[:12]}...; expected {task.sha256[:12]}... as recorded"
             yield found("I09", text, "the file was changed or exchanged since the import")
     if level == "deep" and header is not None:
-        fault = _decode(path)
+        fault = decode_fault(path)
         if fault:
             yield found("I04", f"{path} does not decode: {fault}", "download or unpack it again")
 
@@ -254,7 +254,7 @@ def _too_large(path: Path) -> str | None:
     return None if 0 < width * height <= MAX_PIXELS else f"is {width} x {height} px"
 
 
-def _decode(path: Path) -> str | None:
+def decode_fault(path: Path) -> str | None:
     """Decode every pixel; what went wrong, or None."""
     try:
         with PilImage.open(path) as picture:

@@ -21,7 +21,10 @@ from curate.verify.subject import short
 
 MAX_DEPTH = 64
 MAX_INTEGER = (1 << 63) - 1
-EXPECTED = "expected a dataset folder, a COCO JSON file or an anns.pt"
+EXPECTED = (
+    "expected a dataset or release folder, a COCO JSON file, an anns.pt, VOC XML, a gnd_*.pkl of revisitop, a SearchAD "
+    "folder, Label Studio's JSON, pictures, or a .zip or .tar"
+)
 
 
 def parse(path: Path, data: bytes) -> tuple[dict[str, msgspec.Raw] | None, list[Finding]]:
@@ -135,6 +138,29 @@ def _has_long_integer(data: bytes) -> bool:
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+def top_level(head: bytes) -> dict[str, str]:
+    """The keys of the object that begins in ``head``, which may be cut, with the first character of their values."""
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    try:
+        parts = _split(head) or {}
+        return {name: chr(memoryview(part)[0]) for name, part in parts.items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # it is cut, or broken
+    found: dict[str, str] = {}
+    depth, last, key = 0, "", None
+    for match in _TOKEN.finditer(head[: 1 << 16].decode("utf-8", "replace")):
+        token = match[0]
+        if depth == 0 and token != "{":
+            break
+        if depth == 1 and key is not None:
+            found[key], key = token[0], None
+        elif depth == 1 and token == ":":
+            key = last.strip('"')
+        depth += (token in "{[") - (token in "}]")
+        last = token
+    return found
 
 
 def scan(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from curate.model import Finding, finding
-from curate.verify import anns, archives, coco, label_studio, manifests, picture_files, revisitop, searchad, text, voc
+from curate.verify import (
+    anns,
+    archives,
+    coco,
+    contents,
+    label_studio,
+    manifests,
+    picture_files,
+    revisitop,
+    searchad,
+    text,
+    voc,
+)
 from curate.verify.subject import Kind, Subject
 
 Read = tuple[Subject | None, list[Finding]]
@@ -65,21 +78,24 @@ def _of_file(kind: text.FileKind | Finding) -> Kind | Finding:
 
 
 def _of_folder(path: Path) -> Kind | Finding:
-    tests: tuple[tuple[Kind, Callable[[Path], bool]], ...] = (
-        ("release", manifests.is_release),
-        ("searchad", searchad.is_folder),
-        ("voc", voc.is_folder),
-    )
+    if manifests.is_release(path):
+        return "release"
     try:
-        for kind, is_one in tests:
-            if is_one(path):
-                return kind
-        pictures = any(Path(name).suffix.lower() in picture_files.SUFFIXES for name in picture_files.files_below(path))
+        os.scandir(path).close()
+        held = contents.survey(path)
+        whole: tuple[Kind | None, ...] = (
+            "searchad" if searchad.is_folder(path) else None,
+            "voc" if voc.is_folder(path) else None,
+        )
     except OSError as error:
         return finding("F01", path, f"cannot be read: {error.strerror}")
-    if pictures:
-        return "pictures"
-    return _of_file(text.recognise(path))
+    kinds = list(held.kinds)
+    below = any("/" in name for name in held.kinds.get("searchad", ()))  # where its files are not read
+    if len(kinds) == 1 and kinds[0] in whole and not below:
+        return kinds[0]
+    if kinds:
+        return contents.several(path, held)
+    return "pictures" if held.pictures else contents.nothing(path)
 
 
 def read(path: Path, roots: Mapping[str, Path]) -> tuple[Kind, Subject | None, list[Finding]]:
@@ -92,6 +108,8 @@ def read(path: Path, roots: Mapping[str, Path]) -> tuple[Kind, Subject | None, l
     if kind == "anns_pt":
         return kind, *anns.load(path, roots)
     subject, found = _READERS[kind].load(path)
+    if kind == "pictures" and path.is_dir():
+        found += contents.passed_over(path, contents.survey(path).others)
     if subject is not None:
         subject.add_roots(roots)
     return kind, subject, found

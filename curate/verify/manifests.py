@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.errors import SourceError
 from curate.model import Finding, finding
+from curate.regular import read_regular
 from curate.verify.json_text import decode
 from curate.verify.paths import path_fault
-from curate.verify.picture_files import files_below
+from curate.verify.picture_files import files_below, open_file
 from curate.verify.report import encodable
 from curate.verify.subject import Subject, short
 
@@ -23,17 +26,27 @@ _COUNTED = re.compile(r"[\d,]{1,20} images(?:, [\d,]{1,20} \w{1,20})*\.")
 _LEFT_OVER = re.compile(r"(?:^|/)(?:\..*(?:partial|\.tmp).*|[^/]*\.(?:tmp|part|partial|lock|swp)|[^/]*~)$")
 
 
+# Files of a release: a folder with two of them is one, also where its list was lost.
+_MARKS = (_DATASET, _STATISTICS, "lineage.json", "LICENCES.md", "images.csv")
+
+
 def is_release(folder: Path) -> bool:
-    return (folder / SUMS).is_file()
+    return os.path.lexists(folder / SUMS) or sum((folder / name).is_file() for name in _MARKS) > 1
 
 
 def load(path: Path) -> tuple[Subject | None, list[Finding]]:
     """Read ``SHA256SUMS``: digests by name under ``memo["sums"]``; V02."""
     file = path / SUMS
+    if not os.path.lexists(file):
+        held = ", ".join(name for name in _MARKS if (path / name).is_file())
+        text = f"has {held} of a release but no {SUMS}; expected the list of its files"
+        return None, [finding("V02", encodable(str(path)), text, hint="fetch or make the release again")]
     try:
         if file.stat().st_size > MAX_BYTES:
             return None, [finding("F02", file, f"is larger than {MAX_BYTES:,} bytes")]
-        text = file.read_bytes().decode("utf-8")
+        text = read_regular(file).decode("utf-8")
+    except SourceError as error:
+        return None, [finding("F01", file, f"{error.found}; {error.expected}")]
     except OSError as error:
         return None, [finding("F01", file, f"cannot be read: {error.strerror}")]
     except UnicodeDecodeError as error:
@@ -73,7 +86,7 @@ def unchanged(subject: Subject) -> Iterator[Finding]:
             if not file.is_file():
                 yield finding("V01", where, "is missing; expected a file, as listed", item=name)
                 continue
-            with file.open("rb") as stream:
+            with open_file(file) as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
         except (OSError, RuntimeError) as error:
             yield finding("V01", where, f"cannot be read ({error})", item=name)
@@ -138,5 +151,5 @@ def _about(subject: Subject, name: str) -> dict[str, Any]:
 
 
 def _text(file: Path) -> str:
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         return stream.read(MAX_BYTES).decode("utf-8", "replace")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 import pyarrow as pa
 
+from curate.errors import SourceError
 from curate.model import Finding, finding
+from curate.regular import open_regular
 from curate.verify.report import encodable
 from curate.verify.subject import Subject
 
@@ -24,6 +29,17 @@ def files_below(folder: Path) -> Iterator[str]:
         folders.sort()
         below = os.path.relpath(top, folder)
         yield from (name if below == "." else f"{below}/{name}" for name in sorted(names))
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BufferedReader]:
+    """A regular file to read from; an OSError too where it is something else, as a pipe, which is not waited for."""
+    try:
+        descriptor, _ = open_regular(path)
+    except SourceError as error:
+        raise OSError(errno.EINVAL, error.found) from error
+    with os.fdopen(descriptor, "rb") as stream:
+        yield stream
 
 
 def load(path: Path) -> tuple[Subject | None, list[Finding]]:
@@ -75,7 +91,7 @@ def _paths(subject: Subject) -> Iterator[tuple[int, Path]]:
 def _digest(path: Path) -> str:
     """SHA-256 of a file; empty if it cannot be read."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return ""

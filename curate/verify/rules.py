@@ -123,7 +123,7 @@ _RULES = (
     Rule("X01", "quick", "archive", archives.escaping),
     Rule("X02", "quick", "archive", archives.swelling),
     Rule("X03 P04", "quick", "archive", archives.alike),
-    Rule("X02 X03 I07", "full", "archive", archives.content),
+    Rule("X02 X03 I04 I07", "full", "archive", archives.content),
     Rule("V01 P03", "quick", "release", manifests.unchanged),
     Rule("V01 V03", "quick", "release", manifests.unlisted),
     Rule("V05", "quick", "release", manifests.licences),

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from curate.dataset import flags, plain
 from curate.model import Finding, finding
+from curate.verify.picture_files import open_file
 from curate.verify.report import encodable
 from curate.verify.subject import Subject
 
@@ -109,7 +110,7 @@ def in_release(subject: Subject) -> Iterator[Finding]:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             return stream.read(_LARGEST).decode("utf-8", "replace")
     except OSError:
         return ""  # V01 says so

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from curate.codes import CODES, Severity
 from curate.errors import UsageError
 from curate.model import Finding
+from curate.verify.picture_files import open_file
 
 _LARGEST = 1 << 20  # bytes
 
@@ -30,7 +31,7 @@ def read(path: Path | str) -> dict[str, Severity]:
         UsageError: the file cannot be read, or names an unknown code or severity.
     """
     try:
-        with Path(path).open("rb") as stream:
+        with open_file(Path(path)) as stream:
             text = stream.read(_LARGEST + 1)
         if len(text) > _LARGEST:
             raise UsageError(path, "is larger than 1 MiB", "expected a few lines of TOML")

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import pyarrow.compute as pc
 
+from curate.errors import SourceError
 from curate.model import Finding, finding
+from curate.regular import read_regular
 from curate.verify.json_text import EXPECTED, decode, line_of, parse
 from curate.verify.subject import Subject
 
@@ -25,6 +27,7 @@ _MAGIC = (
     (b"\xfd7zXZ", "xz data", "unpack it first"),
     (b"\x28\xb5\x2f\xfd", "zstd data", "unpack it first"),
     (b"PK\x03\x04", "a zip archive", "unpack it first"),
+    (b"PK\x05\x06", "an empty zip archive", "make or download it again"),
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the real file with 'git lfs pull'"),
     (b"<!doctype", "an HTML page", "download the file again: a login page was saved in its place"),
     (b"<html", "an HTML page", "download the file again: a login page was saved in its place"),
@@ -60,6 +63,8 @@ def recognise(path: Path) -> FileKind | Finding:
     other = other_kind(head, pictures=True)
     if other:
         return finding("F09", path, f"is {other[0]}; {EXPECTED}", hint=other[1])
+    if not any(head):
+        return finding("F09", path, f"is binary data ({head[:4].hex(' ')} ...); {EXPECTED}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or max(head[::2].count(0), head[1::2].count(0)) > len(head) // 4:
         return finding("F03", f"{path}, byte 0", "is UTF-16 text; expected UTF-8", hint="save it again as UTF-8")
     if 0 in head:
@@ -90,7 +95,9 @@ def _is_torch_file(path: Path) -> bool:
 def read(path: Path) -> tuple[bytes, list[Finding]]:
     """The bytes of a text file without a byte order mark, and what is wrong with them as UTF-8; empty if unusable."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
+    except SourceError as error:
+        return b"", [finding("F01", path, f"{error.found}; {error.expected}")]
     except OSError as error:
         return b"", [finding("F01", path, f"cannot be read: {os.strerror(error.errno or 0)}")]
     found = []

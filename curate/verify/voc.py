@@ -20,7 +20,7 @@ from defusedxml.ElementTree import fromstring
 from PIL import Image as PilImage
 
 from curate.model import Finding, finding
-from curate.verify.picture_files import files_below
+from curate.verify.picture_files import files_below, open_file
 from curate.verify.report import encodable
 from curate.verify.subject import Subject, short
 
@@ -119,7 +119,7 @@ def _parse(path: Path) -> Element | Finding:
     """The root of a file, or why there is none."""
     where = encodable(str(path))
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         return finding("F01", where, f"cannot be read: {error.strerror}")

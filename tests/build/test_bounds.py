@@ -30,7 +30,7 @@ def test_largest_every_and_total_worked_by_hand() -> None:
 def test_groups_against_a_loop(rows: list[tuple[int, int | None]], text: str) -> None:
     values = np.array([np.nan if value is None else float(value) for _, value in rows], float)
     classes = np.array([number for number, _ in rows], np.int64)
-    bound = read_bound(text)
+    bound = read_bound(text, percent=False)
     holds = {"<4": lambda v: v < 4, "<=4": lambda v: v <= 4, ">4": lambda v: v > 4}[text]
     decide = {
         "largest": lambda vs: holds(max(vs)),
@@ -75,3 +75,18 @@ def test_no_bound(text: str, more: dict[str, bool]) -> None:
 def test_a_bound_has_one_text() -> None:
     assert read_bound(" < 15 % ") == read_bound("<.15")
     assert read_bound(">=010", whole=True).text == ">=10"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<15", "size '<15': is a share above 1; expected at most 1, which is 100%; did you mean <15%[?]"),
+        (">=1.5", "did you mean >=1.5%[?]"),
+        ("<150%", "is a share above 1; expected at most 1, which is 100%$"),
+    ],
+)
+def test_a_share_above_1(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_bound(text)
+    assert read_bound("<=1").number == read_bound("<=100%").number == 1
+    assert read_bound("<1024", "area", percent=False).number == 1024

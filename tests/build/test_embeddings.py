@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from curate.build import embeddings
 from curate.build.embeddings import Vectors, clusters, exact_pairs, read_vectors
 from curate.dataset import Dataset, from_records
-from curate.errors import UsageError
+from curate.errors import SourceError, UsageError
 from curate.model import Image, Info, Member
 
 
@@ -139,6 +140,19 @@ def test_faults_of_a_parquet_file(columns: dict[str, Any], message: str, tmp_pat
         read_vectors(tmp_path / "v.parquet")
 
 
+def test_a_damaged_npz_file_is_told_wherever_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "v.npz"
+    np.savez_compressed(path, id=np.array(["a", "b", "c"]), vector=np.arange(12.0).reshape(3, 4) + 1)
+    whole, refused = path.read_bytes(), 0
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
+        try:
+            read_vectors(path)
+        except UsageError:
+            refused += 1
+    assert refused > len(whole) / 6
+
+
 @pytest.mark.parametrize("name", ["v.npz", "v.parquet"])
 def test_no_such_file(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"not one")
@@ -154,3 +168,22 @@ def test_vectors_of_other_images() -> None:
         clusters(benchmark("q", "g"), Vectors(pa.array(["other"]), np.ones((1, 1), np.float32), ""))
     with pytest.raises(UsageError, match="--min-cosine: is 0"):
         clusters(benchmark("q", "g"), Vectors(pa.array(["s/q"]), np.ones((1, 1), np.float32), ""), min_cosine=0)
+
+
+def test_splits_are_compared_beside_queries_and_gallery(tmp_path: Path) -> None:
+    """Two images of the gallery, of two splits, are alike."""
+    split = {"a": "train", "b": "test", "q": "train"}
+    images = [Image(id=f"s/{key}", source="s", split=name) for key, name in split.items()]
+    members = [Member(image_id=f"s/{key}", role="query" if key == "q" else "gallery") for key in split]
+    data = from_records(Info(name="d"), [*images, *members])
+    vectors = Vectors(pa.array(["s/a", "s/b", "s/q"]), np.array([[1, 0], [1, 0], [0, 1]], np.float32), "")
+    assert clusters(data, vectors).tolist() == clusters(data, vectors, between="splits").tolist() == [0, 0, 2]
+    assert clusters(data, vectors, between="roles").tolist() == [0, 1, 2]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["v.npz", "v.parquet"])
+def test_a_pipe_is_no_file_of_vectors(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match="is not a regular file; expected arrays"):
+        read_vectors(tmp_path / name)

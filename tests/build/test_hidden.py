@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +135,7 @@ def test_the_public_part_is_the_same_whatever_is_hidden(
         box(f"s/{key}", n, category, instance=instance, origin=origin)
         for n, (key, category, instance, origin) in enumerate(labels)
     ]
+    rows.append(box("s/c", 99, "bus"))  # some query must be answered
     first = written(
         "one",
         *rows,
@@ -189,16 +191,58 @@ def test_images_that_public_labels_give_away_can_be_left_out() -> None:
     assert "s/c" in known.public.table("images")["id"].to_pylist()
 
 
-def test_what_queries_show_of_hidden_images_stays() -> None:
-    query = Query(id="q2", kind="mask", image_id="s/e", annotation_id="s/e#1", category="car")
-    hidden = build_hidden(dataset(*TRUTH, query), splits=["test"])
-    assert "s/e#1" in hidden.public.table("annotations")["id"].to_pylist()
+def errors(part: Dataset) -> list[str]:
+    return [f"{one.code} {one.message}" for one in verify(part).findings if one.severity == "error"]
+
+
+def test_images_that_queries_show_are_kept_out_of_the_split() -> None:
+    query = Query(id="q2", kind="box", image_id="s/e", annotation_id="s/e#1", x=1, y=2, w=9, h=9, category="car")
+    data = dataset(*TRUTH, box("s/e", 2, "bus"), query)
+    members = data.table("members")
+    data = data.replace(members=members.filter(pc.not_equal(members["image_id"], "s/e")))
+    hidden = build_hidden(data, splits=["test"])
+    assert {"s/e#1", "s/e#2"} <= set(hidden.public.table("annotations")["id"].to_pylist())
+    withheld = [row["scope"] for row in hidden.public.table("coverage").to_pylist() if row["state"] == "withheld"]
+    assert withheld == ["s/c", "s/d", "s/f"]
     assert ("q2", "s/c") in pairs(hidden.key)
+    assert gallery(hidden.key).to_pylist() == ["s/c", "s/d", "s/f"]
+    # What is on an image that nobody is scored by is no truth of the test.
+    assert hidden.shares == [Share("bus", 2, 0), Share("car", 1, 1)]
+    command = hidden.key.info.command
+    assert command and command.steps[0].counts["shown by queries and kept out"] == 1
+    assert errors(hidden.public) == errors(hidden.key) == []
 
 
-def test_a_query_that_no_hidden_image_answers_is_noted() -> None:
+def test_a_split_that_queries_show_all_of_is_refused() -> None:
+    asked = [Query(id=f"q{key}", kind="image", image_id=f"s/{key}", category="car") for key in "cdef"]
+    with pytest.raises(SchemaError, match=r"all of its 4 images are shown by queries.*choose queries from other"):
+        build_hidden(dataset(*TRUTH, *asked), splits=["test"])
+
+
+def test_truth_that_nobody_searches_is_none() -> None:
+    """g is of the split, and of no gallery."""
+    data = dataset(image("g"), box("s/g", 1, **HUMAN))
+    with pytest.raises(SchemaError, match="its 5 images show no category that is truth"):
+        build_hidden(data, splits=["test"])
+
+
+def test_a_query_that_no_hidden_image_answers_is_left_out_of_the_key_and_noted() -> None:
     hidden = build_hidden(dataset(box("s/c", 1, **HUMAN)), splits=["test"])
     assert [(note.code, note.item) for note in hidden.key.problems] == [("Q02", "t:bus")]
+    assert hidden.key.table("queries")["id"].to_pylist() == ["q:car"]
+    assert hidden.public.table("queries")["id"].to_pylist() == ["q:car", "t:bus"]  # which ones is not told
+    assert errors(hidden.public) == errors(hidden.key) == []
+
+
+def test_a_key_that_answers_no_query_is_refused() -> None:
+    with pytest.raises(SchemaError, match="its hidden images answer none of the 2 queries; expected truth that"):
+        build_hidden(dataset(Category(name="tram"), box("s/c", 1, "tram", **HUMAN)), splits=["test"])
+
+
+def test_what_is_published_names_no_folder() -> None:
+    hidden = build_hidden(dataset(*TRUTH, roots={"s": "/home/ann/raw"}), splits=["test"])
+    assert hidden.public.info.roots == {}
+    assert hidden.key.info.roots == {"s": "/home/ann/raw"}
 
 
 def test_judgements_are_withheld_too() -> None:

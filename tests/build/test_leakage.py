@@ -79,18 +79,91 @@ def test_what_is_found_between_queries_and_gallery() -> None:
 def test_what_is_forbidden_fails_with_all_kinds() -> None:
     with pytest.raises(SchemaError) as caught:
         build_without_leaks(benchmark(), forbid=["sequence", "copy", "place"])
-    assert [line.split(":")[1].strip() for line in caught.value.lines] == ["leaks by copy", "leaks by sequence"]
-    build_without_leaks(benchmark(), forbid=["place"])
+    assert [line.split(":")[1].strip() for line in caught.value.lines] == [
+        "leaks by copy",
+        "leaks by sequence",
+        "leaks by place",
+    ]
+
+
+def test_what_is_forbidden_must_be_proved() -> None:
+    """No image of the benchmark has a place; with a fix as well as without."""
+    said = "leaks by place: unproved: of 6 of 6 images it is not known; expected proof of none; .*--allow-unproved"
+    for fix in (None, "drop"):
+        with pytest.raises(SchemaError, match=said):
+            build_without_leaks(benchmark(), forbid=["place"], fix=fix)  # type: ignore[arg-type]
+    made = build_without_leaks(benchmark(), forbid=["place"], allow_unproved=True)
+    assert step(made, "leaks by")[0] == "leaks by place: unproved"
+    assert made.info.command and made.info.command.options["allow-unproved"] is True
+    with pytest.raises(SchemaError, match="leaks by copy: 2 images"):
+        build_without_leaks(benchmark(), forbid=["copy"], allow_unproved=True)
+    with pytest.raises(SchemaError, match="leaks by near: unproved: of 6 of 6 images"):
+        build_without_leaks(benchmark(), forbid=["near"], near=np.full(6, -1))
+
+
+def test_splits_are_looked_at_beside_queries_and_gallery() -> None:
+    data = benchmark()
+    names = [f"split {key}" for key in ("a", "a", "a", "b", "b", "b")]  # copy, d, drive, far, q, r
+    images = data.table("images")
+    split = images.set_column(images.schema.get_field_index("split"), "split", [names])
+    shown = from_records(Info(name="d"), [box("drive", "car", "i/1"), box("far", "car", "i/1")])
+    data = data.replace(images=split, annotations=shown.table("annotations"))
+    made = build_without_leaks(data, look=["copy", "instance"])
+    assert made.info.command
+    assert [one.what for one in made.info.command.steps[1:]] == [
+        "leaks by copy between queries and gallery: found",
+        "leaks by copy between splits: found",
+        "leaks by instance between splits: found",
+    ]
+    for between, what in (("roles", "leaks by copy: found"), ("splits", "leaks by copy: found")):
+        made = build_without_leaks(data, look=["copy"], between=between)  # type: ignore[arg-type]
+        assert step(made, "leaks by")[0] == what
+    with pytest.raises(
+        SchemaError, match=r"leaks by instance between splits: 2 images .* in split a, s/far in split b"
+    ):
+        build_without_leaks(data, forbid=["instance"])
+    with pytest.raises(
+        UsageError, match=r"fix 'drop': may stand between .*; expected --between roles or --between spl"
+    ):
+        build_without_leaks(data, fix="drop")
+    made = build_without_leaks(data, look=["copy"], fix="move", between="splits")
+    assert set(made.table("images")["split"].to_pylist()) == {"split a", "split b"}
+    assert members(made) == members(data)
+
+
+def test_instances_are_not_looked_at_between_queries_and_gallery() -> None:
+    made = build_without_leaks(benchmark(), look=["instance"])
+    assert step(made, "leaks by") == (
+        "leaks by instance between queries and gallery: not looked at",
+        {"images": 6},
+    )
+    with pytest.raises(UsageError, match="leak 'instance': is not looked at between queries and gallery"):
+        build_without_leaks(benchmark(), forbid=["instance"])
+    with pytest.raises(UsageError, match="has no two splits"):
+        build_without_leaks(benchmark(), between="splits")
+    with pytest.raises(UsageError, match="has no gallery"):
+        build_without_leaks(divided(), between="roles")
+
+
+def test_splits_that_say_the_roles_are_no_other_sides() -> None:
+    data = benchmark()
+    order = [name.removeprefix("s/") for name in data.table("images")["id"].to_pylist()]
+    names = ["query" if members(data)[key] == "query" else "gallery" for key in order]
+    images = data.table("images")
+    made = build_without_leaks(
+        data.replace(images=images.set_column(images.schema.get_field_index("split"), "split", [names])), look=["copy"]
+    )
+    assert step(made, "leaks by")[0] == "leaks by copy: found"
 
 
 def test_a_fix_takes_images_from_the_gallery_and_queries_that_nothing_answers() -> None:
-    made = build_without_leaks(benchmark(), fix="drop", forbid=["copy"], look=["sequence"])
+    made = build_without_leaks(benchmark(), fix="drop", forbid=["copy"], look=["sequence"], allow_unproved=True)
     assert members(made) == {"q": "query", "far": "gallery", "d": "distractor"}
     assert made.table("queries")["id"].to_pylist() == ["car"]
     assert overview(made)["positive"].to_pylist() == [1]
     assert step(made, "dropped from the gallery")[1] == {"images": 2, "queries": 1}
     assert [p.item for p in made.problems if "dropped" in p.message] == ["s/copy", "s/drive", "bus"]
-    again = build_without_leaks(made, forbid=["copy", "sequence"])
+    again = build_without_leaks(made, forbid=["copy", "sequence"], allow_unproved=True)
     assert again.table("members").equals(made.table("members"))
 
 
@@ -171,6 +244,7 @@ def test_distractors_before_objects_after() -> None:
             "distractors unknown": 2,
             "distractors contradicted": 1,
             "instances too old": 1,
+            "instances unknown": 0,
         },
     )
     assert "b" not in members(made)
@@ -180,6 +254,30 @@ def test_distractors_before_objects_after() -> None:
         build_without_leaks(with_dates(), forbid=["time"], before="2020-01-01", fix="drop")
     with pytest.raises(UsageError, match="expected --before and a date"):
         build_without_leaks(benchmark(), look=["time"])
+
+
+def test_instances_without_date_prove_nothing() -> None:
+    """No distractor is too young, and of neither instance is it known since when it exists."""
+    for extra in ([Instance(id="i/1"), box("q", "car", "i/2")], []):
+        data = dataset(
+            *extra,
+            *[image(key) for key in "qp"],
+            Member(image_id="s/q", role="query"),
+            Member(image_id="s/p", role="gallery"),
+        )
+        made = build_without_leaks(data, look=["time"], before="2020")
+        what, counts = step(made, "leaks by time")
+        assert what == "leaks by time, 2020: unproved"
+        assert counts["instances unknown"] == len(extra)
+        with pytest.raises(SchemaError, match="leaks by time: unproved: 0 distractors proven"):
+            build_without_leaks(data, forbid=["time"], before="2020")
+    rough = data.replace(
+        instances=from_records(Info(name="d"), [Instance(id="i/1", exists_since="2020")]).table("instances")
+    )
+    assert (
+        step(build_without_leaks(rough, look=["time"], before="2020-05"), "leaks by time")[1]["instances unknown"] == 1
+    )
+    assert step(build_without_leaks(rough, look=["time"], before="2020"), "leaks by time")[0].endswith("none")
 
 
 def test_refusals() -> None:
@@ -238,7 +336,12 @@ def test_embeddings_are_a_kind_of_their_own() -> None:
     with pytest.raises(SchemaError, match="leaks by embedding: 2 images that share their embedding"):
         build_without_leaks(data, forbid=("embedding",), embedding=code)
     made = build_without_leaks(
-        data, forbid=("embedding",), embedding=code, fix="drop", made_by={"embeddings": "ab", "min-cosine": 0.9}
+        data,
+        forbid=("embedding",),
+        embedding=code,
+        fix="drop",
+        allow_unproved=True,
+        made_by={"embeddings": "ab", "min-cosine": 0.9},
     )
     assert members(made) == {key: role for key, role in members(data).items() if key != "far"}
     assert made.info.command
@@ -246,6 +349,7 @@ def test_embeddings_are_a_kind_of_their_own() -> None:
         "look": ["embedding"],
         "forbid": ["embedding"],
         "fix": "drop",
+        "allow-unproved": True,
         "embeddings": "ab",
         "min-cosine": 0.9,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import imagehash
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 from PIL import ImageDraw
 
-from curate.build.leakage import components
-from curate.build.near import cluster, clusters, hash_file, hash_picture, near_pairs
+from curate.build.leakage import components, gathered
+from curate.build.near import Ints, cluster, clusters, hash_file, hash_picture, near_pairs
 from curate.dataset import from_records
 from curate.errors import UsageError
 from curate.model import Image, Info
@@ -49,6 +51,19 @@ def test_components_against_sets(pairs: list[tuple[int, int]]) -> None:
             sets[n] = union
     a, b = (np.array(side, np.int64) for side in zip(*pairs, strict=True)) if pairs else (np.zeros(0, np.int64),) * 2
     assert components(12, a, b).tolist() == [min(sets[n]) for n in range(12)]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)))))
+def test_pairs_that_are_too_many_join_the_same_things(blocks: list[list[tuple[int, int]]]) -> None:
+    def found() -> Iterator[tuple[Ints, Ints]]:
+        for block in blocks:
+            pairs = np.array(block, np.int64).reshape(-1, 2)
+            yield pairs[:, 0], pairs[:, 1]
+
+    every, few = gathered(12, found()), gathered(12, found(), most=0)
+    assert len(every[0]) == sum(map(len, blocks))
+    assert len(few[0]) <= 48 + max(map(len, blocks), default=0)
+    assert components(12, *few).tolist() == components(12, *every).tolist()
 
 
 def scene(seed: int) -> PilImage.Image:
@@ -131,3 +146,20 @@ def test_a_name_that_leaves_its_root_is_not_opened(tmp_path: Path) -> None:
     ]
     dataset = from_records(Info(name="d", roots={"s": str(tmp_path / "root")}), records)
     assert clusters(dataset).tolist() == [0, -1]
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert hash_file(tmp_path / "pipe.png") is None
+    (tmp_path / "folder.png").mkdir()
+    assert hash_file(tmp_path / "folder.png") is None
+
+
+def test_roots_that_are_given_must_be_there(tmp_path: Path) -> None:
+    dataset = from_records(Info(name="d"), [Image(id="s/a", source="s", file_name="a.png")])
+    with pytest.raises(UsageError, match=r"--root s=.*gone: is no folder; expected the folder of the source's images"):
+        clusters(dataset, roots={"s": str(tmp_path / "gone")})
+    with pytest.raises(UsageError, match=r"--root t=.*: no image is of this source; expected s$"):
+        clusters(dataset, roots={"s": str(tmp_path), "t": str(tmp_path)})
+    assert clusters(dataset, roots={"s": str(tmp_path)}).tolist() == [-1]

@@ -495,3 +495,23 @@ def test_what_an_image_shows_never_makes_it_a_negative(data: Dataset, filters: d
             }
             negatives = {key for key in gallery(plain).to_pylist() if (query.id, key) not in listed | open_questions}
             assert not negatives & shown
+
+
+def test_a_filter_that_nothing_can_pass_is_told() -> None:
+    data = dataset(
+        image("a", weather="fog", attributes={"x": {"y": "one"}}), image("b", weather="rain"), box("a", 1), box("b", 1)
+    )
+
+    def told(**filters: Any) -> list[tuple[str, str, str]]:
+        found = build_subset(data, **filters).problems
+        return [(one.severity, one.where, one.message) for one in found]
+
+    said = "no one of the images says so; fog, rain is said of weather"
+    assert told(attributes="weather=snow") == [("warning", "attribute weather=snow", said)]
+    said = "no one of the images says so; one is said of x.y"
+    assert told(attributes="x.y=two") == [("warning", "attribute x.y=two", said)]
+    said = "no one of the annotations says so; nothing is said of source_label"
+    assert told(attributes="annotation.source_label=z") == [("warning", "attribute annotation.source_label=z", said)]
+    said = "no annotation is of an instance: none is left"
+    assert told(frequencies="easy") == [("warning", "frequency easy", said)]
+    assert told(attributes="weather=fog") == told(attributes=["weather=fog", "weather=snow"]) == []

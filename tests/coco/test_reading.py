@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pycocotools import mask as coco_mask
 from curate import coco
 from curate.errors import SourceError
 from curate.geometry import mask_from_rle
+from curate.importing import import_source
 from curate.model import Rle
 
 IMAGE = {"id": 1, "file_name": "a.png", "width": 20, "height": 10}
@@ -224,3 +226,11 @@ def test_text_that_is_not_utf_8_beside_the_rows(tmp_path: Path, key: str) -> Non
     file.write_bytes(b'{"images": [], "annotations": [], "categories": [], ' + other + b"}")
     with pytest.raises(SourceError, match=f"{key}: is not UTF-8 text"):
         coco.read(file)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f.json")
+    with pytest.raises(SourceError, match="is not a regular file; expected a COCO JSON file"):
+        coco.read(tmp_path / "f.json")
+    with pytest.raises(SourceError, match="is not a regular file; expected a COCO JSON file"):
+        import_source("coco", tmp_path / "f.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,12 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image as PilImage
 
 from curate import store
 from curate.dataset import Dataset, from_records
-from curate.model import Annotation, Category, Command, Coverage, Image, Info, Record, finding
+from curate.model import (
+    Annotation,
+    Category,
+    Command,
+    Coverage,
+    Image,
+    Info,
+    Member,
+    Query,
+    Record,
+    RelevanceRule,
+    finding,
+)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -359,3 +373,85 @@ def test_a_hidden_test_that_is_refused(with_test: Path, curate: Run, arguments: 
     done = curate("build", "hidden", "two", "--split", "test", *arguments, code=2)
     assert said in done.stderr
     assert sorted(path.name for path in with_test.iterdir()) == before
+
+
+def two_splits(here: Path, number: int = 1) -> None:
+    """Images of two splits, without place; ``number`` pairs of equal content."""
+    records = [
+        Image(id=f"s/{key}{n}", source="s", split=split, file_name=f"{key}{n}.png", sha256=f"{n:02x}" * 32)
+        for n in range(number)
+        for key, split in (("x", "train"), ("y", "test"))
+    ]
+    store.write(from_records(Info(name="two"), records), here / "two")
+
+
+def test_what_is_forbidden_and_unproved_fails(here: Path, curate: Run) -> None:
+    two_splits(here)
+    arguments = ("build", "leakage", "two", "--forbid", "near", "-o", "x")
+    said = curate(*arguments, "--root", "s=gone", code=2).stderr
+    assert said.startswith("curate: --root s=gone: is no folder; expected")
+    said = curate(*arguments, "--root", "s=.", "--root", "t=.", code=2).stderr
+    assert said.startswith("curate: --root t=.: no image is of this source; expected s")
+    done = curate(*arguments, "--root", "s=.", code=1)  # no file is there
+    assert "leaks by near: unproved: of 2 of 2 images it is not known" in done.stderr
+    assert not (here / "x").exists()
+    said = curate("build", "leakage", "two", "--root", "s=.", "-o", "x", code=2).stderr
+    assert "--root: is given, and nobody looks at pictures" in said
+    done = curate(*arguments, "--root", "s=.", "--allow-unproved")
+    assert "leaks by near: unproved: 0 links" in done.stdout
+
+
+def test_findings_are_listed(here: Path, curate: Run) -> None:
+    two_splits(here, 12)
+    arguments = ("build", "leakage", "two", "--look", "copy")
+    lines = curate(*arguments, "-o", "x").stdout.splitlines()
+    told = [line for line in lines if line.startswith("warning Q03 images, s/")]
+    assert len(told) == 10
+    assert told[0].endswith("2 images that share their content stand on 2 sides: s/y0 in test, s/x0 in train")
+    assert "2 more findings; x/problems.jsonl has them" in lines
+    assert "2 more findings; --json lists them" in curate(*arguments, "--dry-run").stdout
+    findings = json.loads(curate(*arguments, "--dry-run", "--json").stdout)["findings"]
+    assert [one["item"] for one in findings] == sorted(f"s/x{n}" for n in range(12))
+
+
+def test_pipes_are_not_waited_for(here: Path, curate: Run) -> None:
+    two_splits(here)
+    for name in ("x0.png", "y0.png", "ids"):
+        os.mkfifo(here / name)
+    done = curate("build", "leakage", "two", "--look", "near", "--root", "s=.", "--dry-run")
+    assert "leaks by near: unproved" in done.stdout
+    arguments = ("build", "split", "query-gallery", "one", "--target", "category", "--dry-run")
+    said = curate(*arguments, "--queries", "ids", code=1).stderr
+    assert said == "curate: ids: is not a regular file; expected a text file\n"
+
+
+def test_a_filter_that_nothing_passes_is_told(here: Path, curate: Run) -> None:
+    done = curate("build", "subset", "one", "--attribute", "weather=snow", "--dry-run")
+    said = "no one of the images says so; fog is said of weather"
+    assert f"warning N03 attribute weather=snow: {said}" in done.stdout.splitlines()
+    said = curate("build", "subset", "one", "--size", "<15", "--dry-run", code=2).stderr
+    assert said == "curate: size '<15': is a share above 1; expected at most 1, which is 100%; did you mean <15%?\n"
+
+
+def test_queries_of_a_hidden_split_are_public(with_test: Path, curate: Run) -> None:
+    data = store.read(with_test / "two")
+    keys = {"t": "query", "u": "gallery"}
+    records: list[Record] = [
+        Query(id="q", kind="box", image_id="s/t", annotation_id="s/t#0", x=0, y=0, w=5, h=5, category="bus"),
+        Image(id="s/u", source="s", split="test", width=9, height=9),
+        Annotation(id="s/u#0", image_id="s/u", category="bus", x=0, y=0, w=5, h=5, origin="human:ann"),
+        *[Member(image_id=f"s/{key}", role=role) for key, role in keys.items()],  # type: ignore[arg-type]
+    ]
+    info = Info(name="three", relevance=RelevanceRule(target="category"), roots={"s": str(with_test / "raw")})
+    more = from_records(info, records)
+    tables = {name: pa.concat_tables([data.table(name), more.table(name)]) for name in ("images", "annotations")}
+    store.write(
+        data.replace(info=info, queries=more.table("queries"), members=more.table("members"), **tables),
+        with_test / "three",
+    )
+    done = curate("build", "hidden", "three", "--split", "test", "-o", "public", "--key", "key")
+    assert done.stdout.startswith("hidden: 1 images, 1 truth of targets, 0 left out, 1 shown by queries and kept out\n")
+    for name in ("public", "key"):
+        report = json.loads(curate("verify", name, "--json").stdout)
+        assert [one for one in report["findings"] if one["severity"] == "error"] == []
+    assert str(with_test) not in (with_test / "public/dataset.json").read_text()

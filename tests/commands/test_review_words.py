@@ -11,6 +11,7 @@ import pytest
 from curate.commands import review_words
 from curate.model import Annotation
 from curate.review import folder, log, report
+from curate.review.audit import Rate
 from curate.review.log import Did, Event
 from curate.review.plan import Item, Plan, preset
 from curate.review.report import Change
@@ -77,7 +78,7 @@ def test_agreement_of_two_people_in_words(curate: Curate, tmp_path: Path) -> Non
     said = {"p1": [(0.0, "car"), (30.0, "car"), (60.0, "car")], "p2": [(0.0, "car"), (30.0, "bus")]}
     written(tmp_path, preset("consensus", ("p1", "p2")), said)
     text = curate("review", "agreement", "rounds").stdout
-    assert "F1@50:95 0.400 (0.400-0.400)" in text
+    assert "F1@50:95 0.400\n" in text  # of one image: no interval
     assert "p1, p2; 1 images, 3 things marked; intervals 95 %" in text
     assert "worst disagreements: 1 missing annotation, 1 mismatching label; as pictures with --html" in text
     assert "Cohen's kappa" not in text
@@ -86,6 +87,27 @@ def test_agreement_of_two_people_in_words(curate: Curate, tmp_path: Path) -> Non
     assert "Cohen's kappa           0.000" in more
     assert "panoptic quality        0.400" in more
     assert curate("review", "agreement", "rounds", "-q").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [(0.0, "undefined (one class)"), (50.0, "undefined (nothing matched)")],
+)
+def test_kappa_says_why_it_is_undefined(curate: Curate, tmp_path: Path, other: float, says: str) -> None:
+    written(tmp_path, preset("consensus", ("p1", "p2")), {"p1": [(0.0, "car")], "p2": [(other, "car")]})
+    assert f"Cohen's kappa           {says}\n" in curate("review", "agreement", "rounds", "--all").stdout
+
+
+def test_names_with_control_characters_are_written_as_escapes() -> None:
+    counts = dict.fromkeys(("negatives", "looked", "missed", "ranked", "found", "undecided", "open"), 1)
+    rate = Rate(category="\x1b]0;x\x07car", rate=1.0, low=0.2, high=1.0, **counts)
+    assert rate.line == r"audit \x1b]0;x\x07car: 100.0 % missed positives (95 %: 20.0-100.0 %)"
+    nobody = Rate(category="\x1b]0;x\x07car", rate=None, low=0.0, high=1.0, **counts)
+    assert nobody.line == r"audit \x1b]0;x\x07car: nobody has looked yet"
+    place: dict[str, Any] = {"person": "p\x1b", "item": "i", "round": 0, "annotation": "a", "revision": "t\n"}
+    assert report.report_line(Event(key="k", kind="report", message="m\x07", **place)) == r"m\x07"
+    line = report.report_line(Event(key="k", kind="report", foreign=True, **place))
+    assert line == r"annotation a of p\x1b at t\n: by another hand; not taken"
 
 
 def test_a_round_after_prelabels_is_no_independent_agreement(curate: Curate, tmp_path: Path) -> None:
@@ -99,3 +121,14 @@ def test_a_round_after_prelabels_is_no_independent_agreement(curate: Curate, tmp
 def test_a_review_without_copies_has_no_agreement(curate: Curate, tmp_path: Path) -> None:
     written(tmp_path, preset("quick", ("p1",), rounds=[{"name": "r", "kind": "annotate"}]), {"p1": []})
     assert curate("review", "agreement", "rounds").stdout.startswith(review_words.NOTHING)
+
+
+def test_without_answers_it_says_so(curate: Curate, tmp_path: Path) -> None:
+    written(tmp_path, preset("consensus", ("p1", "p2")), {})
+    assert curate("review", "agreement", "rounds").stdout.startswith(review_words.UNANSWERED)
+
+
+def test_with_one_answer_each_there_is_nothing_to_compare(curate: Curate, tmp_path: Path) -> None:
+    written(tmp_path, preset("consensus", ("p1", "p2")), {"p1": [(0.0, "car")]})
+    says = "nothing to compare yet: no item of annotate is answered by two people"
+    assert curate("review", "agreement", "rounds").stdout.startswith(says)

@@ -75,10 +75,21 @@ def test_what_is_printed(curate: Run, here: Path) -> None:
     assert "is made already" in curate(*words, "--dry-run").stdout
 
 
+def test_a_dry_run_says_which_roots_are_missing(curate: Run, here: Path) -> None:
+    assert curate("run", "mine.yaml", "--dry-run").stdout.splitlines()[1:] == [
+        "kitti  not made yet  curate import kitti kitti --output=kitti",
+        "few    not made yet  curate build subset kitti --class=Cyclist --drop-empty --output=few",
+        "",
+        "to run this:",
+        "--root kitti=PATH: is missing; expected KITTI",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         ((), "curate: curate run: was given no recipe; expected a file, or one of demo, "),
+        (("--list", "--show"), "curate: --list, --show: were given together; expected one of them; "),
         (("mine.yaml",), "curate: --output: is missing; expected -o and a folder to write into, or --dry-run"),
         (("instre-x", "-o", "made"), "did you mean 'instre-xs'?"),
         (("mine.yaml", "-o", "made"), "curate: --root kitti=PATH: is missing; expected KITTI"),

@@ -52,7 +52,14 @@ def test_lists_of_one_length(dataset: Dataset, tmp_path: Path) -> None:
     import torch
 
     counts = captions_pt.write(dataset, tmp_path / "captions.pt")
-    assert counts == {"images": 2, "masks": 2, "images_without_mask": 1, "left_out_annotations_without_mask": 1}
+    assert counts == {
+        "images": 2,
+        "masks": 2,
+        "images_without_mask": 1,
+        "left_out_annotations_without_mask": 1,
+        "annotations_of_status_proposal": 3,
+        "left_out_annotations_of_status_truth": 1,
+    }
     found = torch.load(tmp_path / "captions.pt", weights_only=True)
     assert list(found) == ["a.png", "z/b.png"]
     entry = found["a.png"]
@@ -110,7 +117,9 @@ def test_two_images_of_one_path(tmp_path: Path) -> None:
 
 def test_by_command(dataset: Dataset, tmp_path: Path, curate: Callable[..., Any]) -> None:
     store.write(dataset, tmp_path / "ds")
-    assert curate("export", "captions_pt", "ds", "-o", "c.pt").stdout.startswith("c.pt: 2 images, 2 masks")
+    done = curate("export", "captions_pt", "ds", "-o", "c.pt")
+    assert done.stdout.startswith("c.pt: 2 images, 2 masks")
+    assert "3 annotations of status proposal, 1 left out annotations of status truth" in done.stdout
     curate("export", "captions_pt", "ds", "-o", "d.pt", "--dense", "--status", "truth")
     assert (tmp_path / "d.pt").stat().st_size > (tmp_path / "c.pt").stat().st_size
     assert "is no option of coco" in curate("export", "coco", "ds", "-o", "c.json", "--dense", code=2).stderr

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image as PilImage
@@ -19,7 +20,7 @@ from curate.dataset import Dataset, from_records
 from curate.geometry import rle_area, rle_bounds, rle_from_mask
 from curate.model import Annotation, Category, Image, Info, SourceRecord
 from curate.pages.agreement import _COLOURS, draw_page
-from curate.review import folder, log, measures
+from curate.review import figures, folder, log, measures
 from curate.review.log import Event
 from curate.review.plan import preset
 
@@ -132,6 +133,24 @@ def test_disagreements_are_shown_the_most_serious_first(made: tuple[folder.Revie
     assert "p1: cup p2: cup not by p3 toy/ 0" in text
     assert "p1: cup p2: cup p3: ball apart by" in text
     assert page.count("<figure>") == 1 + 1 + 12
+
+
+def test_the_page_matches_nothing_again(made: tuple[folder.Review, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown is what the report names: of many outlines matching takes most of the time."""
+    review, dataset = made
+    found = measures.measure(review)
+    monkeypatch.setattr(figures, "measure", None)
+    (one,) = found.rounds
+    few = msgspec.structs.replace(found, rounds=(msgspec.structs.replace(one, worst=one.worst[:1]),))
+    assert draw_page(review, few, dataset).count("<figure>") == 1
+    assert draw_page(review, found, dataset).count("<figure>") == len(one.worst)
+
+
+def test_a_figure_of_one_image_has_no_bounds(tmp_path: Path) -> None:
+    review, dataset = make(tmp_path, images=1)
+    page = draw_page(review, measures.measure(review), dataset)
+    assert "95 %: " not in page
+    assert not re.search(r"<small>[\d.]+–[\d.]+</small>", page)
 
 
 def test_everybody_has_a_colour_of_their_own_in_the_picture(made: tuple[folder.Review, Dataset]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,30 @@ def test_a_download_s_mark_is_of_names_sizes_and_times(folder: Path, tmp_path: P
     (tmp_path / "far/back").symlink_to(folder)  # a circle ends
     marks.of_root(folder)
     assert marks.of_root(folder) != marks.of_root(folder.rename(tmp_path / "moved"))  # the dataset names the folder
+
+
+def test_a_link_to_itself_is_a_link_to_nothing(folder: Path) -> None:
+    before = marks.of_root(folder)
+    (folder / "loop").symlink_to("loop")
+    assert marks.of_root(folder) != before
+    (folder / "loop").unlink()
+    assert marks.of_root(folder) == before
+
+
+def test_the_order_of_the_file_system_is_no_part_of_a_mark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a").symlink_to("b")
+    scan = os.scandir
+    found = set()
+    for reverse in (False, True):
+
+        @contextmanager
+        def scandir(path: Path, reverse: bool = reverse) -> Iterator[list[os.DirEntry[str]]]:
+            with scan(path) as entries:
+                yield sorted(entries, key=lambda entry: entry.name, reverse=reverse)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        found.add(marks.of_root(folder))
+    assert len(found) == 1
 
 
 def test_names_that_are_no_text(folder: Path) -> None:

@@ -80,6 +80,7 @@ def test_a_step_as_a_command_line(tmp_path: Path) -> None:
             "r.yaml:5: steps[0]: Object missing required field `command`",
         ),
         (HEAD.replace("name: ds", "name: a/b"), "r.yaml:5: steps[0].name: Expected `str` matching regex"),
+        (HEAD.replace("name: ds", 'name: "ds\\n"'), "r.yaml:5: steps[0].name: Expected `str` matching regex"),
         (HEAD.replace("name: ds", "name: [ds]"), "r.yaml:5: steps[0].name: Expected `str`, got `array`"),
         (HEAD.replace("raw: a download", "'': x"), "r.yaml:2: roots: Expected `str` matching regex"),
         ("- a\n", "r.yaml:1: Expected `object`, got `array`"),
@@ -151,6 +152,14 @@ def test_one_fault(text: str, line: str) -> None:
         ("name: x, command: relabel, inputs: ds, options: {taxonomy: serchad}", "did you mean 'searchad'?"),
         ("name: x, command: relabel, inputs: ds, options: {taxonomy: my.tsv}", "/nowhere/my.tsv is not there"),
         ("name: x, command: verify, inputs: ds, options: {html: ../x}", "html is '../x'; expected the name of a file"),
+        (
+            "name: x.json, command: verify, inputs: ds, options: {report: y.json}",
+            "names a second report; expected one report, which is called as the step, x.json; remove it",
+        ),
+        (
+            "name: x, command: prelabel, inputs: ds, options: {segmenter: ellipse, work: wk}",
+            "'work' is given by 'curate run' itself; remove it",
+        ),
         ("name: x, command: verify, inputs: ds, options: {html: ds}", "the name 'ds' stands twice"),
         ("name: x, command: verify, inputs: ds, options: {root: raw}", "root is 'raw'; expected a mapping"),
         ("name: x, command: verify, inputs: ds, options: {root: {kitti: rav}}", "the root 'rav' is unknown"),

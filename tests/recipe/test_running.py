@@ -276,6 +276,26 @@ def test_roots_that_are_missing(here: Path, run: Run) -> None:
     assert not (here / "made").exists()
 
 
+def test_a_dry_run_without_its_roots(here: Path, again: Again, run: Run) -> None:
+    missing = {"instre": "INSTRE"}
+    for given in ({}, {"instre": Path("absent")}):
+        result = run("mine.yaml", "--dry-run", **given)
+        assert result["roots_missing"] == missing
+        assert [(one["name"], one["outcome"], one["reason"]) for one in result["steps"]] == [
+            (name, "would run", "not made yet") for name in ALL
+        ]
+        assert result["steps"][0]["command"] == "curate import instre instre --output=all"
+    with pytest.raises(UsageError, match="--root intre: mine has no such root"):
+        run("mine.yaml", "--dry-run", intre=here / "raw")
+    again()
+    result = run("mine.yaml", "-o", "made", "--dry-run")
+    assert [(one["outcome"], one["reason"]) for one in result["steps"]][:2] == [
+        ("may run", "cannot be told without the root instre"),
+        ("may run", "cannot be told without the input all"),
+    ]
+    assert "roots_missing" not in run("mine.yaml", "-o", "made", "--dry-run", instre=here / "raw")
+
+
 def test_two_runs_at_once(here: Path, again: Again, run: Run) -> None:
     (here / "made").mkdir()
     with running._alone(here / "made"), pytest.raises(UsageError, match="another run works in this folder"):

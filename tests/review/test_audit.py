@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curate import store, verify
-from curate.dataset import Dataset, from_records
+from curate.dataset import Dataset, from_records, table_of
 from curate.errors import UsageError
 from curate.model import Annotation, Category, Coverage, Image, Info, SourceRecord
 from curate.review import audit, finish, folder, log, measures, rounds
@@ -73,6 +73,15 @@ def test_the_highest_ranked_negatives_are_drawn_too() -> None:
     assert [(item.rank, item.drawn) for item in both if item.id == "car@toy/20"] == [(2, True)]
     with pytest.raises(UsageError, match="give --results"):
         audit.draw(dataset(), plan(ranked=2))
+
+
+def test_a_class_to_be_ignored_is_drawn_only_where_it_is_asked_for() -> None:
+    given = dataset()
+    roles = [Category(name="DontCare", role="ignore"), Category(name="bus"), Category(name="car")]
+    given = given.replace(categories=table_of("categories", roles))
+    assert audit.draw(given, plan(sample=5)).negatives.keys() == {"bus", "car"}
+    asked = preset("audit", ("p1",), classes=["DontCare"])
+    assert audit.draw(given, asked).negatives == {"DontCare": 40}
 
 
 def test_nothing_to_audit() -> None:

@@ -48,6 +48,13 @@ def test_ninety_classes_in_nine_groups_get_a_filter_and_their_groups() -> None:
     assert any("overflow: auto" in (view.get("style") or "") for view in tree.iter("View"))
 
 
+def test_each_tool_has_a_key_of_its_own_for_its_filter() -> None:
+    round = Round(name="a", kind="annotate")
+    tree = ElementTree.fromstring(config([(f"class {i:02}", None) for i in range(13)], round).xml)
+    keys = {find.get("toName"): find.get("hotkey") for find in tree.iter("Filter")}
+    assert keys == {"box": "shift+f", "polygon": "shift+g", "mask": "shift+h"}
+
+
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1, max_size=20, unique=True)
 )

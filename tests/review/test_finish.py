@@ -159,6 +159,109 @@ def test_a_consensus_of_three(tmp_path: Path) -> None:
     assert 0 < found.alpha < 1
 
 
+def untouched(name: str) -> dict[str, Any]:
+    """An answer that leaves the shown row ``name`` of the dataset as it is."""
+    (found,) = [one for one in dataset().table("annotations").to_pylist() if one["id"] == name]
+    known = {key: found[key] for key in ("status", "origin", "score", "parent_id")}
+    made = row(name, **known, **({"segmentation": MASK} if found["segmentation"] else {}))
+    return {"objects": (made,), "did": (Did(name, "unchanged", name, 1.0),)}
+
+
+def deleted(name: str) -> dict[str, Any]:
+    return {"did": (Did(name, "deleted", name, None),)}
+
+
+def moved(name: str, person: str) -> dict[str, Any]:
+    made = row(f"{name}-{person}", x=5.0, parent_id=name, origin=f"human:{person}")
+    return {"objects": (made,), "did": (Did(made.id, "moved", name, 0.6),)}
+
+
+TWO = {"name": "annotate", "kind": "annotate", "copies": 2}
+SHOWING = preset(
+    "consensus", PEOPLE, rounds=[{"name": "refine", "kind": "annotate", "copies": 3, "shows": "prelabels"}]
+)
+
+
+def statuses(done: Finished, image: str) -> dict[str, str]:
+    rows = done.dataset.table("annotations").to_pylist()
+    return {one["id"].partition("#")[2]: one["status"] for one in rows if one["image_id"] == image}
+
+
+def test_what_most_people_delete_is_gone_though_one_left_it(tmp_path: Path) -> None:
+    said = {("toy/1", "p1"): untouched("toy/1#mask")}
+    said |= {("toy/1", person): deleted("toy/1#mask") for person in ("p2", "p3")}
+    said |= {("toy/0", person): deleted("toy/0#mask") for person in PEOPLE}
+    _, done = play(tmp_path, SHOWING, said)
+    assert statuses(done, "toy/1") == {"mask": "rejected"}
+    assert statuses(done, "toy/0") == {"mask": "rejected", "box": "rejected"}  # the box that the mask stood for, too
+
+
+@pytest.mark.parametrize("steady", PEOPLE)
+def test_who_left_a_row_untouched_does_not_decide_what_the_others_moved(tmp_path: Path, steady: str) -> None:
+    said = {("toy/1", person): moved("toy/1#mask", person) for person in PEOPLE}
+    said["toy/1", steady] = untouched("toy/1#mask")
+    _, done = play(tmp_path, SHOWING, said)
+    found = {one["id"]: one for one in done.dataset.table("annotations").to_pylist() if one["image_id"] == "toy/1"}
+    old = found.pop("toy/1#mask")
+    ((name, new),) = found.items()
+    assert (old["status"], old["x"], old["score"], old["origin"]) == ("rejected", 1.0, 0.5, "model:m")
+    assert (new["status"], new["x"], new["score"], new["origin"]) == ("truth", 5.0, None, "human:consensus")
+    assert (new["parent_id"], name) == ("toy/1#mask", f"toy/1#mask-{min(set(PEOPLE) - {steady})}")
+
+
+def test_what_most_people_left_untouched_stays_itself(tmp_path: Path) -> None:
+    said = {("toy/0", person): untouched("toy/0#mask") for person in PEOPLE}
+    said |= {("toy/1", person): untouched("toy/1#mask") for person in ("p2", "p3")}
+    said["toy/1", "p1"] = moved("toy/1#mask", "p1")
+    _, done = play(tmp_path, SHOWING, said)
+    assert statuses(done, "toy/0") == {"mask": "truth", "box": "rejected"}
+    assert statuses(done, "toy/1") == {"mask": "truth"}
+
+
+def test_an_object_that_only_half_of_them_saw_leaves_its_class_open(tmp_path: Path) -> None:
+    said: dict[tuple[str, str], dict[str, Any]] = {("toy/2", "p1"): {"objects": (row("toy/2#seen"),)}}
+    _, done = play(tmp_path, preset("consensus", ("p1", "p2"), rounds=[{**TWO}]), said)
+    found = {(one["scope"], one["category"]): one["state"] for one in done.dataset.table("coverage").to_pylist()}
+    assert (found["toy/2", "car"], found["toy/2", "bus"], found["toy/0", "car"]) == (
+        "partial",
+        "exhaustive",
+        "exhaustive",
+    )
+    assert statuses(done, "toy/2") == {"seen": "proposal"}
+
+
+def test_a_proposal_that_half_of_them_left_stays_one_and_its_box_stays_truth(tmp_path: Path) -> None:
+    said = {("toy/0", "p1"): untouched("toy/0#mask"), ("toy/0", "p2"): deleted("toy/0#mask")}
+    _, done = play(tmp_path, preset("consensus", ("p1", "p2"), rounds=[{**TWO, "shows": "prelabels"}]), said)
+    assert statuses(done, "toy/0") == {"mask": "proposal", "box": "truth"}
+
+
+def test_a_part_that_is_left_untouched_says_nothing_against_the_whole(tmp_path: Path) -> None:
+    """``parent_id`` of a truth row names what it is part of, as a bicycle of its rider: that is not replaced."""
+    whole = row("toy/2#rider")
+    part = row("toy/2#bicycle", parent_id="toy/2#rider")
+    said = {
+        ("toy/2", "*"): {
+            "objects": (whole, part),
+            "did": tuple(Did(r.id, "unchanged", r.id, 1.0) for r in (whole, part)),
+        }
+    }
+    review, _ = play(tmp_path, QUICK, said)
+    both = from_records(dataset().info, [*_records(dataset()), whole, part])
+    done = finishing.finish(both, review, ["bus", "car"], name="done")
+    assert statuses(done, "toy/2") == {"rider": "truth", "bicycle": "truth"}
+
+
+def _records(held: Dataset) -> list[Any]:
+    kinds: dict[str, Any] = {"images": Image, "annotations": Annotation, "categories": Category, "coverage": Coverage}
+    found = []
+    for name, kind in kinds.items():
+        for given in held.table(name).to_pylist():
+            given["attributes"] = msgspec.json.decode(given["attributes"]) if given.get("attributes") else None
+            found.append(msgspec.convert({k: v for k, v in given.items() if v is not None}, kind))
+    return found
+
+
 def test_a_consensus_of_polygons_is_the_majority_of_what_they_paint(tmp_path: Path) -> None:
     """Squares of 20, 22 and 24 px from one corner: 22 x 22 have two of three."""
     said: dict[tuple[str, str], dict[str, Any]] = {}

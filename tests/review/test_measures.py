@@ -143,6 +143,57 @@ def test_polygons_are_outlines_too() -> None:
     assert row.outlines == 1
 
 
+def test_what_one_ignores_is_neither_hit_nor_miss_of_another() -> None:
+    """p1 ignores 40 x 40 px; p2 draws two things there, one of which has half of it inside: F1 1 instead of 4/6.
+
+    One pixel farther out it is a miss: 4/5. Of two things alike everything else is perfect, alpha too.
+    """
+    both = [box(0, 0, 10, 10), box(20, 0, 10, 10)]
+    for mark in ({"ignore": True}, {"iscrowd": True}):
+        region = box(100, 0, 40, 40, "", **mark)
+        inside = [box(110, 10, 10, 10), box(135, 0, 10, 10)]
+        for said_by_p1, said_by_p2 in (([*both, region], [*both, *inside]), (both, [*both, *inside, region])):
+            found = agreed(said(("i0", "p1", said_by_p1), ("i0", "p2", said_by_p2)), 1, PAIR)
+            (row,) = found.pairs
+            assert (row.objects, row.f1_sweep, row.f1, found.alpha, found.worst) == (4, 1, 1, 1, ())
+            more = row.more
+            assert more is not None
+            assert (more.precision, more.recall, more.macro_f1, more.quality, more.object_iou) == (1, 1, 1, 1, 1)
+            assert set(more.sweep.values()) == {1.0}
+    outside = [box(110, 10, 10, 10), box(136, 0, 10, 10)]
+    found = agreed(said(("i0", "p1", [*both, region]), ("i0", "p2", [*both, *outside])), 1, PAIR)
+    (row,) = found.pairs
+    assert (row.objects, row.f1) == (5, 4 / 5)
+    # Values: a a, b b, and absent with the thing outside: observed 2 of 6; expected 1 - (2 equal of 15 pairs).
+    assert found.alpha == pytest.approx(1 - (2 / 6) / (13 / 15))
+
+
+def test_what_one_ignores_counts_where_both_have_it_and_for_a_third() -> None:
+    """p1 and p2 have a box in what p2 ignores: a hit. p3 has none and ignores nothing: p1's is missed, p2's is not."""
+    region = box(0, 0, 40, 40, "", ignore=True)
+    thing = box(10, 10, 10, 10)
+    events = said(("i0", "p1", [thing]), ("i0", "p2", [thing, region]), ("i0", "p3", []))
+    by = {row.of: (row.objects, row.f1) for row in agreed(events, 1).pairs}
+    assert by == {"all pairs": (3, 2 / 3), "p1 and p2": (2, 1), "p1 and p3": (1, 0), "p2 and p3": (0, 1)}
+
+
+def test_ignored_regions_with_outlines_are_asked_by_pixels() -> None:
+    """The region's box holds the thing, and its outline, the left half of the box, does not."""
+
+    def half(left: int, right: int, **more: Any) -> Annotation:
+        mask = np.zeros((60, 60), bool)
+        mask[0:40, left:right] = True
+        mask[0, 0] |= bool(more)
+        mask[39, 39] |= bool(more)  # the box of the region is 40 x 40
+        x, w = (0, 40) if more else (left, right - left)
+        return box(x, 0, w, 40, segmentation=rle_from_mask(mask), area=int(mask.sum()), **more)
+
+    for left, count in ((22, 1), (8, 0)):  # 10 columns: one pixel of the first lies in the region, all of the second
+        events = said(("i0", "p1", [half(0, 20, ignore=True)]), ("i0", "p2", [half(left, left + 10)]))
+        (row,) = agreed(events, 1, PAIR).pairs
+        assert (row.objects, row.f1) == (count, 0 if count else 1)
+
+
 def test_labels_of_three_people() -> None:
     """The guide's table of Fleiss: (3,0) (3,0) (2,1) (0,3) (1,2) gives 0.4444; Cohen's by the same formula as ever."""
     rows = [("a", "a", "a"), ("a", "a", "a"), ("a", "a", "b"), ("b", "b", "b"), ("a", "b", "b")]
@@ -222,14 +273,57 @@ def test_whole_sequences_are_drawn_where_there_are_some() -> None:
 
 
 def test_several_targets_of_one_image_are_drawn_together() -> None:
-    """Two items of one image: there is one image, so that nothing can vary."""
+    """Two items of one image: there is one image, so that nothing can vary, and there is no interval."""
     known = [Item(id=f"i0@{name}", image_id="i0", width=9, height=9, target=name) for name in ("bus", "car")]
     plan = preset("consensus", ("p1", "p2"), unit="class")
     events = said(("i0@bus", "p1", []), ("i0@bus", "p2", [box(0, 0, 5, 5)]), *[("i0@car", p, A) for p in ("p1", "p2")])
     (found,) = measures.agreements(plan, fold(plan, known, events), known)
     (row,) = found.pairs
     assert (found.images, row.objects) == (1, 5)
-    assert row.f1_sweep == row.f1_sweep_low == row.f1_sweep_high == pytest.approx(4 / 5)
+    assert row.f1_sweep == pytest.approx(4 / 5)
+    assert (row.f1_sweep_low, row.f1_sweep_high, found.alpha_low, found.alpha_high) == (None,) * 4
+
+
+def test_one_image_or_one_sequence_has_no_interval() -> None:
+    """Cars in two images, a bus in one of them, one sequence or two: of one block nothing is known of the spread."""
+    cars = [box(0, 0, 10, 10)]
+    events = said(
+        ("i0", "p1", cars), ("i0", "p2", cars), ("i1", "p1", [*cars, box(30, 0, 10, 10, "bus")]), ("i1", "p2", cars)
+    )
+    found = agreed(events, 2, PAIR)
+    assert of(found.pairs, "p1 and p2").f1_sweep == pytest.approx(4 / 5)
+    assert of(found.pairs, "p1 and p2").f1_sweep_low == pytest.approx(2 / 3)  # the second image twice
+    assert of(found.pairs, "p1 and p2").f1_sweep_high == 1
+    assert of(found.classes, "bus").f1_sweep == 0
+    assert (of(found.classes, "bus").f1_sweep_low, of(found.classes, "bus").f1_sweep_high) == (None, None)
+    known = [msgspec.structs.replace(item, sequence="s/0") for item in items(2)]
+    (one,) = measures.agreements(PAIR, fold(PAIR, known, events), known)
+    assert (one.images, one.alpha) == (2, found.alpha)
+    assert one.alpha is not None
+    assert found.alpha_low is not None
+    assert (one.alpha_low, one.alpha_high) == (None, None)
+    assert (one.pairs[0].f1_sweep_low, one.pairs[0].f1_sweep_high) == (None, None)
+    assert one.line.endswith("F1@50:95 0.800")
+
+
+def test_a_pair_that_agrees_on_nothing_counts_for_its_people() -> None:
+    """p1 and p2 mark nothing in i0: 1; p1 and p3 are apart in i1: 0; so p1 has 0.5, p2 has 1 and p3 0."""
+    plan = preset("consensus", PEOPLE, rounds=[{"name": "a", "kind": "annotate", "copies": 2}])
+    known = items(12)
+    events = []
+    for job in fold(plan, known, []).jobs:
+        if job.attempt == 0:
+            pair = {one.person for one in fold(plan, known, []).jobs if one.item == job.item}
+            away = job.person == "p3" and "p1" in pair
+            if pair != {"p2", "p3"}:
+                events.append((job.item, job.person, [box(0, 0, 10, 10)] if away else []))
+    (found,) = measures.agreements(plan, fold(plan, known, said(*events)), known)
+    assert {row.of: (row.f1_sweep, row.f1) for row in found.pairs[1:]} == {"p1 and p2": (1, 1), "p1 and p3": (0, 0)}
+    assert {row.of: (row.f1_sweep, row.f1) for row in found.annotators} == {
+        "p1": (0.5, 0.5),
+        "p2": (1, 1),
+        "p3": (0, 0),
+    }
 
 
 def test_two_of_three_people_per_item() -> None:

@@ -71,6 +71,23 @@ def test_polygons_are_painted_where_the_frame_is_known() -> None:
     assert masks.areas[0] == 9
 
 
+def test_the_worked_example_of_staple() -> None:
+    """Ten pixels as two rows of five: sensitivity 1, .75, 1, specificity 1, 1, 4/6. In a row, they fill their window.
+
+    The row of six with its rim has 24 pixels, 20 of them background, of which the third person has two.
+    """
+    square, line = np.zeros((3, 20, 30), bool), np.zeros((3, 20, 30), bool)
+    for k, count in enumerate((4, 3, 5)):
+        square[k, 7, 9 : 9 + count] = True
+    square[2, 8, 9] = True
+    for k, count in enumerate((4, 3, 6)):
+        line[k, 7, 9 : 9 + count] = True
+    for masks, specificity in ((square, 4 / 6), (line, 18 / 20)):
+        said = outlines.drawn_by_staple([rle_from_mask(mask) for mask in masks])
+        assert [value for value, _ in said] == pytest.approx([1, 0.75, 1], abs=1e-3)
+        assert [value for _, value in said] == pytest.approx([1, 1, specificity], abs=1e-3)
+
+
 def test_masks_of_different_frames_have_no_overlap() -> None:
     rows = [row(segmentation=rle_from_mask(np.ones(shape))) for shape in ((5, 5), (5, 6))]
     assert outlines.masks_of(rows, [None] * 2).iou(0, 1) is None

@@ -83,6 +83,26 @@ def test_a_bad_plan_is_refused_with_the_reason(text: str, says: str) -> None:
     assert error.value.line.startswith("plan.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (GOOD + "nonsense: 1\n", "plan.yaml:5: "),
+        (GOOD.replace("annotate", "look"), "plan.yaml:4: "),
+        (GOOD.replace("p2", "3"), "plan.yaml:2: "),
+        (GOOD + "- name: b\n  kind: refine\n  shows: none\n", "plan.yaml:7: "),
+        (GOOD + "- name: b\n  kind: refine\n  hue: 3\n", "plan.yaml:7: "),
+        (GOOD + "-\n  name: b\n  kind: refine\n  copies: 3\n", "plan.yaml:6, round b: 3 copies"),
+        ("", "plan.yaml: "),
+        ("- 1", "plan.yaml:1: "),
+        ("name: x\n? [1]\n: 2\n", "plan.yaml"),
+    ],
+)
+def test_a_fault_of_a_plan_names_its_line(text: str, at: str) -> None:
+    with pytest.raises(UsageError) as error:
+        plan.read_plan(text, "plan.yaml")
+    assert error.value.line.startswith(at)
+
+
 def test_items_by_image_class_and_group() -> None:
     by_image = plan.items_of(dataset(), plan.preset("quick", PEOPLE))
     assert [(one.id, one.doubt) for one in by_image] == [("toy/0", 0.75), ("toy/1", 0.0), ("toy/2", 0.0)]

@@ -102,8 +102,13 @@ def test_a_deleted_project_is_made_again_for_what_is_open(studio: Studio, tmp_pa
     push(studio, case)
     (project,) = {task["project"] for task in on_server(studio, case)}
     studio.api("p1").send("DELETE", f"/api/projects/{project}/")
+    (text,) = pull(studio, case).reports
+    assert text.startswith("round inspect: the project of p1 was deleted on the server; pulled work still counts")
+    assert [event.message for event in case.read().state.reports] == [text]
     assert push(studio, case).tasks == 4
     assert len(on_server(studio, case)) == 4
+    assert pull(studio, case).reports == ()
+    assert case.read().state.reports == ()
 
 
 def test_a_changed_config_stops_the_push(studio: Studio, tmp_path: Path) -> None:

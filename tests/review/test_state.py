@@ -218,3 +218,20 @@ def test_rounds_that_take_a_share_leave_the_rest_accepted_after_the_round_before
 def test_no_work(n: int) -> None:
     plan = checked({"name": "x", "annotators": ["p"], "rounds": [{"name": "a", "kind": "annotate"}]}, "t")
     assert len(fold(plan, items(n), []).jobs) == n
+
+
+def project(name: str, made: str, **changes: object) -> Event:
+    event = Event(key=f"project {name}", kind="project", person="p1", round=0, value={"project": 1, "created": made})
+    return msgspec.structs.replace(event, **changes)
+
+
+def test_a_deleted_project_is_no_news_once_it_is_there_again() -> None:
+    plan = preset("quick", PEOPLE)
+    events = [project("1.a", "a"), Event(key="gone 1.a", kind="report", message="the project of p1 was deleted")]
+    assert [event.key for event in fold(plan, items(1), events).reports] == ["gone 1.a"]
+    other = project("2.b", "b", person="p2")
+    assert [event.key for event in fold(plan, items(1), [*events, other]).reports] == ["gone 1.a"]
+    events.insert(0, project("2.b", "b"))
+    assert fold(plan, items(1), events).reports == ()
+    events.append(Event(key="gone 2.b", kind="report", message="again"))
+    assert [event.key for event in fold(plan, items(1), events).reports] == ["gone 2.b"]

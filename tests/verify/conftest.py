@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,19 @@ def check() -> Callable[..., Report]:
         return verify(dataset_of(records), **options)
 
     return run
+
+
+@contextmanager
+def not_waiting(seconds: int = 20) -> Iterator[None]:
+    """Fail where the block waits for ever, as for somebody who writes to a pipe."""
+
+    def too_late(*_: object) -> None:
+        raise AssertionError(f"waits since {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

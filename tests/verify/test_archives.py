@@ -10,11 +10,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image as PilImage
 
 from curate.verify import Report, verify
 from tests.verify.conftest import sound_coco
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
+
+def png_bytes() -> bytes:
+    stream = io.BytesIO()
+    PilImage.effect_noise((30, 20), 60).save(stream, "PNG")
+    return stream.getvalue()
+
+
+PNG = png_bytes()
 
 
 def found(report: Report) -> list[tuple[str, str | None]]:
@@ -135,3 +143,55 @@ def test_label_files_within_are_checked_by_their_own_rules(tmp_path: Path) -> No
     sound = zip_of(tmp_path / "b.zip", **{"coco.json": json.dumps(sound_coco()).encode()})
     assert verify(sound).findings == ()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tgz", "a.zip", "b.zip"]
+
+
+VOC = (
+    "<annotation><filename>a.png</filename><size><width>30</width><height>20</height></size><object><name>x</name>"
+    "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object></annotation>"
+)
+
+
+def test_labels_that_begin_otherwise_or_are_cut(tmp_path: Path) -> None:
+    data = json.loads(broken_coco())
+    data = {"info": {"x": "y" * 100_000}, "annotations": data.pop("annotations"), **data}
+    text = json.dumps(data).encode()
+    assert found(verify(zip_of(tmp_path / "a.zip", **{"a.json": text}))) == [("B05", "3")]
+    assert [code for code, _ in found(verify(zip_of(tmp_path / "b.zip", **{"a.json": text[:24]})))] == ["F04"]
+    assert verify(zip_of(tmp_path / "c.zip", **{"a.json": b'{"x": NaN}', "._b.json": b"\0\5\x16\7"})).findings == ()
+
+
+def test_pictures_within(tmp_path: Path) -> None:
+    assert found(verify(zip_of(tmp_path / "a.zip", **{"a.png": PNG[:-30]}))) == [("I04", "a.png")]
+    assert found(verify(zip_of(tmp_path / "b.zip", **{"a.png": b""}))) == [("I07", "a.png")]
+    damaged = bytearray(PNG)
+    damaged[PNG.index(b"IDAT") + 20] ^= 255
+    path = zip_of(tmp_path / "c.zip", **{"a.png": bytes(damaged)})
+    assert found(verify(path)) == []
+    assert found(verify(path, level="deep")) == [("I04", "a.png")]
+
+
+def test_sound_voc_with_its_pictures(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", **{"Annotations/a.xml": VOC.format(9).encode(), "JPEGImages/a.png": PNG})
+    assert verify(path, level="deep").findings == ()
+
+
+def test_what_is_not_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def left(**members: bytes) -> str:
+        (one,) = verify(zip_of(tmp_path / "a.zip", **members)).findings
+        assert (one.code, one.severity) == ("F09", "warning")
+        return one.message.partition(";")[0]
+
+    assert left(**{"s/searchad_annotations_val.json": b"{}"}).endswith("into: s/searchad_annotations_val.json")
+    assert left(**{"in/dataset.json": b'{"tables": {"images": {}}}'}).endswith("into: in/dataset.json")
+    assert left(**{"SHA256SUMS": b"", "model.pt": b"x"}) == "2 members were not looked into: SHA256SUMS, model.pt"
+    monkeypatch.setattr("curate.verify.archives._INSIDE_MEMBERS", 1)
+    assert left(**{"a.xml": VOC.format(9).encode(), "b.xml": VOC.format(90).encode()}).endswith("into: b.xml")
+    monkeypatch.setattr("curate.verify.archives._INSIDE_BYTES", 10)
+    assert left(**{"a.json": broken_coco()}).endswith("into: a.json")
+
+
+def test_archives_without_members(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(bytes(10240))
+    for path in (zip_of(tmp_path / "a.zip"), tmp_path / "a.tar"):
+        report = verify(path)
+        assert [(one.code, one.message) for one in report.findings] == [("X03", "holds no member; expected files")]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from PIL import Image as PilImage
 
 from curate.verify import verify
+from tests.verify.conftest import not_waiting
 
 
 def codes(path: Path, **options: object) -> list[tuple[str, str | None]]:
@@ -19,7 +21,12 @@ def test_a_folder(tmp_path: Path) -> None:
         PilImage.new("RGB", (40, 30), (i, i, i)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("not a picture")
     report = verify(tmp_path, level="deep")
-    assert (report.kind, report.findings, report.counts) == ("pictures", (), {"images": 3})
+    assert (report.kind, report.counts) == ("pictures", {"images": 3})
+    (other,) = report.findings
+    assert (other.code, other.severity) == ("F09", "info")
+    assert other.message == "1 other file not looked at: notes.txt; expected pictures alone"
+    (tmp_path / "notes.txt").unlink()
+    assert verify(tmp_path, level="deep").findings == ()
 
     data = (tmp_path / "a.png").read_bytes()
     (tmp_path / "in/d.png").write_bytes(data)
@@ -52,3 +59,12 @@ def test_links_that_leave_the_folder(tmp_path: Path) -> None:
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("")
     assert [code for code, _ in codes(tmp_path)] == ["F09"]
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for name in ("b.jpg", "c.jpg", "d.json"):
+        os.mkfifo(tmp_path / name)
+    with not_waiting():
+        found = codes(tmp_path)
+    assert found == [("I01", "b.jpg"), ("I01", "c.jpg"), ("I07", "a.jpg"), ("F09", None)]

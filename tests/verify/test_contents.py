@@ -1,0 +1,154 @@
+"""Folders: what they hold is told, and labels beside other things are never passed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image as PilImage
+
+from curate.errors import CurateError
+from curate.verify import Report, severities, verify
+from curate.verify.contents import kind_of
+from tests.verify.conftest import not_waiting, sound_coco
+
+
+def pictures(folder: Path) -> Path:
+    (folder / "images").mkdir(parents=True)
+    for i in range(2):
+        PilImage.new("RGB", (40, 30), (i, i, i)).save(folder / f"images/{i}.png")
+    return folder
+
+
+def refused(path: Path) -> tuple[str, str | None]:
+    report = verify(path)
+    (one,) = report.findings
+    assert (report.kind, one.code, one.severity) == ("unknown", "F09", "error")
+    return one.message, one.hint
+
+
+def coco(path: Path) -> None:
+    data = sound_coco()
+    path.write_text(json.dumps({"info": {"year": 1}, "annotations": data.pop("annotations"), **data}))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "shown"),
+    [
+        ("instances.json", coco, "instances.json (COCO JSON)"),
+        ("anns.pt", lambda path: path.write_bytes(b"evil"), "anns.pt (an anns.pt)"),
+        ("gnd_a.pkl", lambda path: path.write_bytes(b"evil"), "gnd_a.pkl (ground truth of revisitop)"),
+        ("a.json", lambda path: path.write_text('[{"annotations": []}]'), "a.json (Label Studio's JSON)"),
+        ("x/dataset.json", lambda path: path.write_text("{}"), "x/ (a dataset folder)"),
+        ("x/SHA256SUMS", lambda path: path.write_text(""), "x/ (a release folder)"),
+        ("x/a.xml", lambda path: path.write_text("<annotation/>"), "x/a.xml (VOC XML)"),
+        ("x/searchad_annotations_val.json", coco, "x/searchad_annotations_val.json (SearchAD)"),
+    ],
+)
+def test_labels_beside_pictures(tmp_path: Path, name: str, write: Callable[[Path], object], shown: str) -> None:
+    pictures(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    write(tmp_path / name)
+    message, hint = refused(tmp_path)
+    assert message == f"holds {shown}; 2 pictures; expected things of one kind"
+    named = shown.partition(" (")[0]
+    assert hint == f"verify each by itself, as 'curate verify {tmp_path}/{named}'"
+
+
+def test_labels_beside_voc_and_searchad(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("<annotation/>")
+    assert verify(tmp_path).kind == "voc"
+    coco(tmp_path / "b.json")
+    assert refused(tmp_path)[0] == "holds b.json (COCO JSON); a.xml (VOC XML); expected things of one kind"
+    (tmp_path / "b.json").rename(tmp_path / "searchad_annotations_train.json")
+    assert "SearchAD" in refused(tmp_path)[0]
+    (tmp_path / "a.xml").unlink()
+    assert verify(tmp_path).kind == "searchad"
+    (tmp_path / "in").mkdir()
+    shutil.copy(tmp_path / "searchad_annotations_train.json", tmp_path / "in")
+    assert "in/searchad_annotations_train.json (SearchAD)" in refused(tmp_path)[0]
+
+
+def test_other_files_beside_pictures(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    for name in ("notes.txt", "camera.json"):
+        (tmp_path / name).write_text('{"focal": [1]}')
+    report = verify(tmp_path)
+    (one,) = report.findings
+    assert (report.kind, one.code, one.severity) == ("pictures", "F09", "warning")
+    assert one.message.startswith("2 other files not looked at: camera.json, notes.txt;")
+
+
+@pytest.mark.parametrize("form", ["revisitop", "lists"])
+def test_an_export(tmp_path: Path, form: str) -> None:
+    (tmp_path / "curate_export.json").write_text(json.dumps({"format": form, "files": []}))
+    if form == "revisitop":
+        (tmp_path / "gnd_a.pkl").write_bytes(b"")
+        assert refused(tmp_path)[0].startswith("is an export to revisitop that holds gnd_a.pkl (")
+    else:
+        message, hint = refused(tmp_path)
+        assert message.startswith("is an export to lists, which has no rules of its own; expected a dataset or release")
+        assert hint == "verify the dataset that it was made from"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_release_that_lost_its_list(tmp_path: Path, listed: bool) -> None:
+    pictures(tmp_path)
+    for name in ("statistics.json", "lineage.json", "README.md"):
+        (tmp_path / name).write_text("{}")
+    if listed:
+        os.mkfifo(tmp_path / "SHA256SUMS")
+    with not_waiting():
+        report = verify(tmp_path)
+    (one,) = report.findings
+    assert (report.kind, one.code, one.severity) == ("release", "F01" if listed else "V02", "error")
+    if not listed:
+        assert one.message == (
+            "has statistics.json, lineage.json of a release but no SHA256SUMS; expected the list of its files"
+        )
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ('{"images": [', "coco"),
+        ('{"info": {"images": []}, "licenses": [], "annotations" : [{"id": 1', "coco"),
+        ('{"tables": {"images": [1]}}', None),
+        ('{"images": 3}', None),
+        ('{"a": "images", "b": ["images"', None),
+        ('["images"]', None),
+        ("{", None),
+    ],
+)
+def test_coco_by_its_beginning(head: str, kind: str | None) -> None:
+    assert kind_of("in/a.json", head.encode()) == kind
+    assert kind_of("in/a.txt", head.encode()) is None
+
+
+def pipe_of_voc(folder: Path) -> Report:
+    (folder / "a.xml").write_text("<annotation/>")
+    os.mkfifo(folder / "b.xml")
+    return verify(folder)
+
+
+def pipe_in_a_release(folder: Path) -> Report:
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  README.md\n")
+    os.mkfifo(folder / "README.md")
+    return verify(folder)
+
+
+@pytest.mark.parametrize(("make", "code"), [(pipe_of_voc, "F01"), (pipe_in_a_release, "V01")])
+def test_pipes_are_not_waited_for(tmp_path: Path, make: Callable[[Path], Report], code: str) -> None:
+    with not_waiting():
+        report = make(tmp_path)
+    assert code in [one.code for one in report.findings if one.severity == "error"]
+
+
+def test_severities_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.toml")
+    with not_waiting(), pytest.raises(CurateError, match="is not a regular file"):
+        severities.read(tmp_path / "a.toml")
