@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -288,7 +289,9 @@ def _opened(file: Path) -> Iterator[pq.ParquetFile]:
     """The Parquet file, its faults turned into errors; a stream, since Arrow itself takes no path that is not UTF-8."""
     try:
         descriptor, _ = open_regular(file)
-        with os.fdopen(descriptor, "rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as parquet:
+        # Read ahead, Arrow would start a thread of its own: one that still begins as the process ends aborts it.
+        options: dict[str, Any] = {"pre_buffer": False, "page_checksum_verification": True}
+        with os.fdopen(descriptor, "rb") as stream, pq.ParquetFile(stream, **options) as parquet:
             yield parquet
     except FileNotFoundError as error:
         raise SchemaError(file, "table file is missing", hint="make the dataset again") from error

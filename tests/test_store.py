@@ -574,3 +574,15 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     code = "import sys; from curate import store; store.read(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, timeout=60)
     assert f"{name}: " in done.stderr and "is not a regular file" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted by /proc")
+def test_reading_starts_no_thread(tmp_path: Path) -> None:
+    """One that Arrow still starts as a short command ends aborts it: 'terminate called without an active exception'."""
+    store.write(from_records(Info(name="a"), [Image(id="s/a", source="s")]), tmp_path / "ds")
+    script = (
+        "import os\nfrom curate import store\nbefore = len(os.listdir('/proc/self/task'))\n"
+        "store.read('ds')\nprint(len(os.listdir('/proc/self/task')) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"

@@ -139,7 +139,7 @@ def _from_parquet(path: Path) -> tuple[pa.Array, Floats]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             missing = {"id", "vector"} - set(file.schema_arrow.names)
             if missing:
                 raise UsageError(path, f"has no column {min(missing)!r}", _EXPECTED)

@@ -138,7 +138,7 @@ def _parquet(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, read_dictionary=["query"])
+        file = pq.ParquetFile(path, read_dictionary=["query"], pre_buffer=False)
         names = file.schema_arrow.names
         if not {"query", "item"} <= set(names):
             raise SourceError(path, f"has the columns {', '.join(names)}", "expected query, item, and score or rank")

@@ -141,7 +141,10 @@ def run(
         finally:
             OPEN.clear()
         lines = [finished[one.number] for one in shards]
-        tables = [pq.read_table(shard_file(folder, line.shard), schema=arrow_schema("annotations")) for line in lines]
+        tables = [
+            pq.read_table(shard_file(folder, line.shard), schema=arrow_schema("annotations"), pre_buffer=False)
+            for line in lines
+        ]
         timings = _timings(folder, {line.shard for line in lines})
     rows = pa.concat_tables(tables) if tables else table_of("annotations", [])
     problems = [one for line in lines for one in line.problems]
