@@ -145,17 +145,17 @@ def _parquet(path: Path) -> pa.Table:
         wanted = ["query", "item", *(name for name in ("score", "rank") if name in names)]
         parts = [_coded(file.read_row_groups(groups, wanted, use_threads=False)) for groups in _portions(file.metadata)]
         return pa.concat_tables(parts) if parts else pa.table({"query": [], "item": []})
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, LookupError, OverflowError) as error:
         raise SourceError(path, f"cannot be read ({error})", "expected Parquet") from None
 
 
 def _portions(metadata: Any) -> list[list[int]]:
     """Numbers of the row groups to read at a time. Fewer portions are quicker: each has its own table of ids."""
     portions: list[list[int]] = []
-    rows = _PORTION
+    rows = 0
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).num_rows
-        if rows + size > _PORTION:
+        if not portions or rows + size > _PORTION:
             portions.append([])
             rows = 0
         portions[-1].append(group)
@@ -211,6 +211,11 @@ def _from_table(path: Path, table: pa.Table) -> Results:
             raise SourceError(path, f"column {name} has empty values", "expected text in every row")
     table = table.unify_dictionaries().combine_chunks()
     query, item = (table[name].chunk(0) for name in ("query", "item"))
+    for name, column in (("query", query), ("item", item)):
+        try:
+            column.validate(full=True)
+        except pa.ArrowException as error:
+            raise SourceError(path, f"column {name} is damaged ({error})", "expected text in UTF-8") from None
     q = query.indices.to_numpy()
     score = None
     if "score" in table.column_names:
