@@ -76,16 +76,18 @@ def atomic_folder(path: Path, *, overwrite: bool = False, ours: Callable[[Path],
     partial = path.with_name(f".{path.name}.partial")
     with _naming(given, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(partial, partial.mkdir):
+        with _locked(partial, partial.mkdir) as lock:
             try:
                 yield partial
                 for file in sorted(partial.rglob("*")):
                     _sync(file)
                 _sync(partial)
-                _put_in_place(partial, path)
+                replaced = _put_in_place(partial, path)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
+            if replaced is not None:
+                _clear(*replaced, lock)
         _sync(path.parent)
 
 
@@ -139,8 +141,10 @@ def _exists(path: Path) -> UsageError:
 
 
 @contextmanager
-def _locked(partial: Path, make: Callable[..., object]) -> Iterator[None]:
+def _locked(partial: Path, make: Callable[..., object]) -> Iterator[int]:
     """Make ``partial`` and hold a lock on it that a dying process gives back; clear what an earlier one left there.
+
+    Only who holds the lock of what stands at ``partial`` removes or renames it.
 
     ``make`` makes an empty file or folder and takes ``exist_ok``.
     """
@@ -159,7 +163,7 @@ def _locked(partial: Path, make: Callable[..., object]) -> Iterator[None]:
     except (FileExistsError, FileNotFoundError):  # another process came between
         raise _busy(partial) from None
     try:
-        yield
+        yield handle
     finally:
         os.close(handle)
 
@@ -188,17 +192,43 @@ def _busy(partial: Path) -> UsageError:
     return UsageError(partial, "another process is writing this output", hint="wait for it, or name another place")
 
 
-def _put_in_place(partial: Path, path: Path) -> None:
+def _put_in_place(partial: Path, path: Path) -> tuple[Path, int] | None:
+    """Rename ``partial`` to ``path``; give the name that the folder replaced has now, and a handle that locks it."""
     if not path.exists():
         partial.rename(path)
-        return
-    if not _exchange(partial, path):  # pragma: no cover - kernels and file systems without RENAME_EXCHANGE
+        return None
+    # Locked before it gets the temporary name: another writer would take it there for what a killed run had left,
+    # and clear it at the same time as this one.
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(BlockingIOError):  # somebody else's lock on an output does not stop us
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        if _exchange(partial, path):
+            return partial, handle
+        # Kernels and file systems without RENAME_EXCHANGE.
         old = path.with_name(f".{path.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
         partial.rename(path)
-        partial = old
-    shutil.rmtree(partial, ignore_errors=True)
+    except BaseException:
+        os.close(handle)
+        raise
+    return old, handle
+
+
+def _clear(old: Path, handle: int, lock: int) -> None:
+    """Remove a folder that was replaced; ``handle`` locks it, ``lock`` what stands in its place."""
+    try:
+        # The next writer can begin when ``old`` is gone, and will lock what stands in its place.
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        os.close(handle)
 
 
 def _exchange(a: Path, b: Path) -> bool:

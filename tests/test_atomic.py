@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,6 +268,25 @@ def test_many_writers_at_once_never_mix(tmp_path: Path, kind: str) -> None:
         assert racer.returncode == 0, errors
     content = (out / "a").read_text() + (out / "b").read_text() if kind == "folder" else out.read_text()
     assert content in ("00", "11", "22", "33")
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_was_replaced_is_cleared_by_its_writer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "out", "old")
+    real, tried = shutil.rmtree, []
+
+    def rmtree(folder: Path, **options: bool) -> None:
+        if not tried:
+            tried.append(folder.name)
+            with pytest.raises(UsageError, match="another process is writing"):
+                make(tmp_path / "out", "other", overwrite=True)
+            assert (folder / "mark").read_text() == "old"
+        real(folder, **options)
+
+    monkeypatch.setattr("curate.atomic.shutil.rmtree", rmtree)
+    make(tmp_path / "out", "new", overwrite=True)
+    assert tried == [".out.partial"]
+    assert (tmp_path / "out" / "mark").read_text() == "new"
     assert names(tmp_path) == ["out"]
 
 
