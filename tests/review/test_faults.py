@@ -216,7 +216,7 @@ def test_an_import_that_takes_too_long_is_not_sent_again_at_once(studio: Studio,
 
     wire.rule = held
     with pytest.raises(SlowError, match="nothing is done twice"):
-        push(studio, case, through(wire, studio, timeout=1))
+        push(studio, case, through(wire, studio, timeout=5))
     assert sum(request.imports for request in wire.seen) == 1
     go_on.set()
     while not on_server(studio, case):
@@ -285,7 +285,7 @@ def test_an_import_of_an_earlier_push_comes_late(studio: Studio, wire: Wire, tmp
 
     wire.rule = held
     with pytest.raises(SlowError):
-        push(studio, case, through(wire, studio, timeout=0.5))
+        push(studio, case, through(wire, studio, timeout=5))
     assert (case.folder / ".sending").exists()
     wire.rule = meets_it
     assert push(studio, case, through(wire, studio))._asdict() == {"projects": 1, "tasks": 5, "there": 0}
