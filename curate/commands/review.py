@@ -321,6 +321,12 @@ def status(review: Path, as_json: bool, quiet: bool) -> int:
 @command.command("agreement")
 @review_argument
 @click.option("--all", "every", is_flag=True, help="Also what is seldom asked for: sweep, kappas, STAPLE, drift, ...")
+@click.option(
+    "--gold",
+    type=click.Path(path_type=Path),
+    metavar="DS",
+    help="A dataset with the right labels of some of these images: precision and recall of each person.",
+)
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page that shows disagreements.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing --html file.")
 @root_option
@@ -328,6 +334,7 @@ def status(review: Path, as_json: bool, quiet: bool) -> int:
 def agreement(
     review: Path,
     every: bool,
+    gold: Path | None,
     html_file: Path | None,
     overwrite: bool,
     roots: dict[str, str],
@@ -339,20 +346,30 @@ def agreement(
     \b
       curate review agreement rounds
       curate review agreement rounds --html agreement.html
+      curate review agreement rounds --gold checked-by-the-lead
 
     By people, annotator, class and size, with 95 % intervals over images: Krippendorff's alpha with the distance
     1 - IoU, F1 at IoU 0.50 to 0.95, and the F-measure of boundaries. A round that starts from another's work says
     nothing of agreement: of it stands what it changed. An audit's rates of missed positives stand here too.
+
+    With --gold, images whose right labels you have, strewn among the others, tell how well each person works, and from
+    which task on worse.
     """
+    import msgspec
+
+    from curate import store
     from curate.commands import review_words
     from curate.review import folder, measures
+    from curate.review.gold import against
 
     opened = folder.read(review)
     if html_file is not None:
         check_new_file(html_file, overwrite)
     found = measures.measure(opened, every=every)
+    if gold is not None:
+        rows = against(opened.plan, opened.state, opened.items, store.read(gold))
+        found = msgspec.structs.replace(found, gold=rows)
     if html_file is not None:
-        from curate import store
         from curate.atomic import atomic_file
         from curate.pages.agreement import draw_page
 

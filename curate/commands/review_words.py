@@ -9,7 +9,7 @@ from curate.commands.options import table
 
 if TYPE_CHECKING:
     from curate.review.audit import Rate
-    from curate.review.records import Agreement, Figures, Measured, More, Pace
+    from curate.review.records import Agreement, Figures, Gold, Measured, More, Pace
     from curate.review.report import Change
 
 NOTHING = "no round with independent copies: there is no agreement to measure"
@@ -25,6 +25,8 @@ def agreement(found: Measured, waiting: Sequence[str] = (), *, answered: bool = 
     lines = changes(found.changes)
     if lines:
         parts.append("\n".join(["no agreement, since each started from earlier work:", *lines]))
+    if found.gold:
+        parts.append(gold(found.gold))
     if found.audit:
         parts.append(audit(found.audit))
     if found.times:
@@ -159,6 +161,27 @@ def times(found: Sequence[Pace]) -> str:
         for one in found
     ]
     return table(rows, ("round", "person", "tasks", "objects", "median per object", "MAD", ""))
+
+
+def gold(found: Sequence[Gold]) -> str:
+    """Each person's work against the gold standard."""
+    from curate.review.records import interval
+
+    rows: list[tuple[object, ...]] = [
+        (
+            f"{one.person}, {one.round}",
+            one.images,
+            one.objects,
+            _number(one.precision),
+            _number(one.recall),
+            interval(one.f1_sweep, one.f1_sweep_low, one.f1_sweep_high),
+            "" if one.boundary_f is None else _number(one.boundary_f),
+            "" if one.drift is None else f"worse from task {one.drift:,} on",
+        )
+        for one in found
+    ]
+    head = ("against gold", "images", "objects", "precision@.5", "recall@.5", "F1@50:95", "boundary F", "")
+    return table(rows, head)
 
 
 def audit(found: Sequence[Rate]) -> str:

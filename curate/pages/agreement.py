@@ -14,7 +14,7 @@ from curate.review.figures import Kind
 from curate.review.folder import Review
 from curate.review.log import Event
 from curate.review.measures import Answers, independent
-from curate.review.records import Agreement, Disagreement, Figures, Measured
+from curate.review.records import Agreement, Disagreement, Figures, Gold, Measured
 from curate.review.report import Change
 from curate.show.drawing import Colour, Mark, colour_of, mark_of
 from curate.show.page import render, tile_values
@@ -48,6 +48,7 @@ def draw_page(review: Review, found: Measured, dataset: Dataset, *, roots: Mappi
             "verdict": verdict(found),
             "rounds": rounds,
             "changes": [_change(one) for one in found.changes if one.objects],
+            "gold": [_gold(one) for one in found.gold],
             "audit": [_rate(one) for one in found.audit],
             "times": [
                 {
@@ -134,26 +135,40 @@ def _card(name: str, value: float | None, low: float | None, high: float | None,
     return {"name": name, "value": "undefined" if value is None else f"{value:.2f}", "bounds": bounds, "text": text}
 
 
-def _figures(row: Figures) -> dict[str, Any]:
-    def bar(value: float | None, low: float | None, high: float | None) -> dict[str, str]:
-        if value is None:
-            return {"text": "–", "ends": "", "value": "0", "low": "0", "width": "0"}
-        ends = "" if low is None or high is None else f"{max(0.0, low):.2f}–{min(1.0, high):.2f}"
-        low, high = (value, value) if low is None or high is None else (max(0.0, low), min(1.0, high))
-        return {
-            "text": f"{value:.3f}",
-            "ends": ends,
-            "value": f"{100 * max(0.0, value):.1f}",
-            "low": f"{100 * low:.1f}",
-            "width": f"{100 * (high - low):.1f}",
-        }
+def _bar(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, str]:
+    if value is None:
+        return {"text": "–", "ends": "", "value": "0", "low": "0", "width": "0"}
+    ends = "" if low is None or high is None else f"{max(0.0, low):.2f}–{min(1.0, high):.2f}"
+    low, high = (value, value) if low is None or high is None else (max(0.0, low), min(1.0, high))
+    return {
+        "text": f"{value:.3f}",
+        "ends": ends,
+        "value": f"{100 * max(0.0, value):.1f}",
+        "low": f"{100 * low:.1f}",
+        "width": f"{100 * (high - low):.1f}",
+    }
 
+
+def _figures(row: Figures) -> dict[str, Any]:
     return {
         "of": printable(row.of),
         "images": f"{row.images:,}",
         "objects": f"{row.objects:,}",
-        "sweep": bar(row.f1_sweep, row.f1_sweep_low, row.f1_sweep_high),
-        "boundary": bar(row.boundary_f, row.boundary_f_low, row.boundary_f_high) if row.outlines else None,
+        "sweep": _bar(row.f1_sweep, row.f1_sweep_low, row.f1_sweep_high),
+        "boundary": _bar(row.boundary_f, row.boundary_f_low, row.boundary_f_high) if row.outlines else None,
+    }
+
+
+def _gold(one: Gold) -> dict[str, Any]:
+    return {
+        "person": printable(one.person),
+        "round": printable(one.round),
+        "images": f"{one.images:,}",
+        "objects": f"{one.objects:,}",
+        "precision": _bar(one.precision),
+        "recall": _bar(one.recall),
+        "sweep": _bar(one.f1_sweep, one.f1_sweep_low, one.f1_sweep_high),
+        "drift": one.drift,
     }
 
 

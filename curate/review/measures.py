@@ -22,7 +22,7 @@ _HASTY, _HASTY_FROM = 0.5, 20  # seconds per object, and objects from which on i
 
 
 def measure(review: Review, *, every: bool = False) -> Measured:
-    """All figures of a review; ``every`` gives also those that are given on request only."""
+    """All figures of a review but those against gold; ``every`` gives also those that are given on request only."""
     plan, state = review.plan, review.state
     return Measured(
         name=plan.name,
@@ -102,6 +102,12 @@ def _agreement(name: str, blind: bool, found: Round, answers: Answers, every: bo
         worst=tuple(_named(found, sorted(answers), one) for one in figures.disputes(found, WORST)),
         **extra,
     )
+
+
+def pair_figures(found: Round) -> tuple[Figures, ...]:
+    """The figures of every two people, with those that are given on request."""
+    edge = figures.boundaries(found)
+    return _Tables(found, edge, figures.sampled(found, edge)).pairs(_more(found, edge))
 
 
 def _known(value: float) -> float | None:

@@ -115,6 +115,24 @@ class Pace(Struct, frozen=True, kw_only=True):
     hasty: Annotated[bool, Meta(description="below 0.5 s an object over at least 20 objects")]
 
 
+class Gold(Struct, frozen=True, kw_only=True):
+    """One person's work in one round against a gold standard; in a later round it stands on that of others."""
+
+    round: str
+    person: str
+    images: int
+    objects: Annotated[int, Meta(description="of gold, in the images that the person did")]
+    precision: Annotated[float, Meta(description="at IoU 0.5, class-aware, with gold as the reference, pooled")]
+    recall: float
+    f1: float | None
+    f1_sweep: float | None
+    f1_sweep_low: float | None
+    f1_sweep_high: float | None
+    outlines: int
+    boundary_f: float | None
+    drift: Annotated[int | None, Meta(description="task at which F1@50:95 with gold fell out of three sigma")]
+
+
 class Measured(Struct, frozen=True, kw_only=True):
     """``review agreement``."""
 
@@ -123,3 +141,4 @@ class Measured(Struct, frozen=True, kw_only=True):
     changes: Annotated[tuple[Change, ...], Meta(description="rounds that start from earlier work: no agreement")]
     times: tuple[Pace, ...]
     audit: Annotated[tuple[Rate, ...], Meta(description="missed positives among presumed negatives, by class")]
+    gold: Annotated[tuple[Gold, ...], Meta(description="against a gold standard, where one was given")] = ()
