@@ -19,7 +19,7 @@ ROOMS = {"prelabel", "review", "build", "export", "verify", "evaluate", "retriev
 FLOORS: list[set[str]] = [
     {"errors", "codes", "headers"},
     {"regular"},
-    {"model", "atomic", "engine", "pictures", "plain_pickle"},
+    {"model", "atomic", "engine", "pictures", "plain_pickle", "matlab"},
     {"geometry", "dataset", "torch_zip"},
     {"runlengths", "runorder", "coverage"},
     {"relevance", "brush"},
@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
 ]
 # Narrower than their floor: sources see no tables, and rooms take and give a Dataset without knowing where it lies.
-SOURCES_MAY = {"errors", "codes", "model", "geometry", "pictures", "plain_pickle", "regular"}
+SOURCES_MAY = {"errors", "codes", "model", "geometry", "pictures", "plain_pickle", "matlab", "regular"}
 ROOMS_MAY_NOT = {"store", "sources"}
 # Dataset.merge is merging.merge, imported when called.
 UPWARDS = {("dataset", "merging")}

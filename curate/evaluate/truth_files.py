@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
+from curate import matlab
 from curate.errors import SourceError, UsageError, printable
 from curate.evaluate.ranking import EASY, HARD, IGNORE, JUNK, POSITIVE, Ints, Truth, make_truth
 from curate.plain_pickle import unpickle
+from curate.regular import read_regular
 
 MIN_BOX_AREA = 50  # px², SearchAD's
 _SEARCHAD = ("searchad_annotations_{}.json", "searchad_test_mapping_id_to_imagepath.json")
@@ -44,11 +46,9 @@ _LABEL = msgspec.json.Decoder(_Label)
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, "expected a file of the benchmark")
     except (FileNotFoundError, NotADirectoryError):
         raise SourceError(path, "no such file", "expected a file of the benchmark") from None
-    except IsADirectoryError:
-        raise SourceError(path, "is a folder", "expected a file of the benchmark") from None
 
 
 def _decoded(path: Path, decoder: Any, expected: str) -> Any:
@@ -259,16 +259,11 @@ def _outlines(root: Path, file: str) -> list[Any]:
 
 def instre_truth(path: Path) -> Truth:
     """``gnd_instre.mat`` of Iscen et al.: positives count from 1 there; there is no junk. Needs scipy."""
+    held = matlab.load(_bytes(path), path, ["imlist", "qimlist", "gnd"])
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise UsageError(path, "is a MATLAB file, and scipy is not installed", hint="pip install scipy") from None
-    _bytes(path)
-    try:
-        held = loadmat(str(path), variable_names=["imlist", "qimlist", "gnd"])
         images, queries = ([str(np.ravel(cell)[0]) for cell in held[key].ravel()] for key in ("imlist", "qimlist"))
         places = [np.ravel(entry[0]).astype(np.int64) - 1 for entry in held["gnd"].ravel()]
-    except Exception as error:  # scipy raises whatever a damaged file makes it stumble over
+    except Exception as error:  # arrays of any kind and shape may have these names
         found = f"is no file of the protocol ({type(error).__name__}: {error})"
         raise SourceError(path, found, "expected imlist, qimlist and gnd", "download it again") from error
     item: Ints = np.concatenate([*places, np.zeros(0, np.int64)])

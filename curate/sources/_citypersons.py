@@ -21,7 +21,8 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from curate.errors import SourceError, UsageError
+from curate import matlab
+from curate.errors import SourceError
 from curate.model import Annotation, Category
 from curate.sources import label_table
 from curate.sources._files import Size, agreed_size, read_bytes, read_json
@@ -104,17 +105,12 @@ def read_matlab(root: Path, split: str) -> dict[str, Listed]:
     """
     file = matlab_file(split)
     path = root / file
+    name = f"anno_{split}_aligned"
+    held = matlab.load(read_bytes(path), path, [name], "install it ('pip install scipy'), or move the file away")
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        hint = "install it ('pip install scipy'), or move the file away"
-        raise UsageError(path, "is a MATLAB file, and scipy is not installed", hint=hint) from None
-    read_bytes(path)
-    try:
-        name = f"anno_{split}_aligned"
-        cells = loadmat(str(path), variable_names=[name])[name].ravel()
+        cells = held[name].ravel()
         return dict(_listed(cell, file, f"{name}[{i}]") for i, cell in enumerate(cells))
-    except Exception as error:  # scipy raises whatever a damaged file makes it stumble over
+    except Exception as error:  # arrays of any kind and shape may have this name
         found = f"is no file of CityPersons ({type(error).__name__}: {error})"
         raise SourceError(path, found, f"expected anno_{split}_aligned", "download it again") from error
 

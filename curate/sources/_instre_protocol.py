@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import SourceError, UsageError
+from curate import matlab
+from curate.errors import SourceError
 from curate.sources._box_lines import Box
 from curate.sources._files import read_bytes, shown
 
@@ -39,19 +40,14 @@ def read_protocol(path: Path) -> Protocol:
         UsageError: scipy is not installed.
         SourceError: the file is no such MATLAB file, or its lists do not fit each other.
     """
+    hint = "install it ('pip install scipy'), or leave the file aside with --option gnd=none"
+    held = matlab.load(read_bytes(path), path, ["imlist", "qimlist", "gnd"], hint)
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        hint = "install it ('pip install scipy'), or leave the file aside with --option gnd=none"
-        raise UsageError(path, "is a MATLAB file, and scipy is not installed", hint=hint) from None
-    read_bytes(path)
-    try:
-        held = loadmat(str(path), variable_names=["imlist", "qimlist", "gnd"])
         gallery, queries = _texts(held["imlist"]), _texts(held["qimlist"])
         found = [(np.ravel(entry[0]), np.ravel(entry[1])) for entry in held["gnd"].ravel()]
         places = [np.asarray(places, np.int64) - 1 for places, _ in found]
         boxes = np.array([box for _, box in found], np.float64).reshape(len(found), 4)
-    except Exception as error:  # scipy raises whatever a damaged file makes it stumble over
+    except Exception as error:  # arrays of any kind and shape may have these names
         found_there = f"is no file of the protocol ({type(error).__name__}: {error})"
         raise SourceError(path, found_there, "expected imlist, qimlist and gnd", "download it again") from error
     if len(found) != len(queries):

@@ -276,7 +276,7 @@ def test_a_protocol_that_does_not_fit_itself(changes: dict[str, Any], said: str,
 def test_a_file_that_is_no_protocol(content: bytes, protocol: Callable[..., Path]) -> None:
     root = protocol()
     (root / "gnd_instre.mat").write_bytes(content)
-    with pytest.raises(SourceError, match=r"gnd_instre\.mat: is no file of the protocol"):
+    with pytest.raises(SourceError, match=r"gnd_instre\.mat, byte 124: no header of version 5 to 7\.2"):
         import_source("instre", root)
 
 
