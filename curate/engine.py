@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -118,6 +119,7 @@ def _noticing_death() -> Iterator[None]:
 def _work(connection: Connection, function: Callable[[Any], Any], folder: Path) -> None:
     """Answer each slice with ``(True, result)`` or ``(False, error)``, until the parent has gone or kills."""
     os.chdir(folder)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # as in the command that started us
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the parent
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
     with suppress(EOFError, ConnectionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -40,12 +41,12 @@ from curate.regular import open_regular
 # Told how many items are done, of how many.
 Progress = Callable[[int, int], object]
 
-
 # Foreign files that are read whole, and the module with their facts (SOURCE) and their function read().
 DOORS = {"coco": "curate.coco", "anns_pt": "curate.anns_pt"}
 
-
 _LOOK = 1 << 18  # bytes at either end of a file, to tell what it is
+_HELD = "held"  # the argument by which what a source's ``survey`` read is given to its other functions
+_Broken = tuple[str, CurateError]  # an item's id, and what is wrong with it
 
 
 class _Chunk(NamedTuple):
@@ -54,7 +55,7 @@ class _Chunk(NamedTuple):
     items: int
     tables: dict[str, pa.Table]
     findings: list[Finding]
-    broken: list[tuple[str, CurateError]]
+    broken: list[_Broken]
 
 
 @collector_paused()
@@ -101,7 +102,12 @@ def import_source(
         raise SourceError(root, "no such folder", f"expected the unpacked download of {source.title}")
     _check_splits(name, source, splits)
     _check_options(name, options)
-    tables, findings = _read_all(name, root, splits, options, checksums, jobs, skip_bad, progress)
+    read = _read_general(name, root, splits, options)
+    parsed = _parse_items(name, read.items, checksums=checksums, jobs=jobs, progress=progress)
+    if parsed.broken and not skip_bad:
+        raise _all_broken(root, parsed.broken, len(read.items))
+    findings = [*read.findings, *parsed.findings, *map(_left_out, parsed.broken)]
+    tables = _joined(read.tables, parsed.tables)
     found = Counts(images=tables["images"].num_rows, annotations=tables["annotations"].num_rows)
     given = {"source": name, **({"splits": sorted(splits)} if splits else {}), **options}
     module = sources.load(name)
@@ -115,53 +121,69 @@ def import_source(
     return Dataset(info, tables, sorted(findings + missing, key=_finding_order))
 
 
-def _read_all(
-    name: str,
-    root: Path,
-    splits: Sequence[str],
-    options: Mapping[str, Any],
-    checksums: bool,
-    jobs: int,
-    skip_bad: bool,
-    progress: Progress | None,
-) -> tuple[dict[str, pa.Table], list[Finding]]:
-    """All tables that a source's functions give: ``tables`` and ``records`` of the whole, ``parse`` of each item."""
+class _General(NamedTuple):
+    """What a source says of the whole: the items that are left to parse, tables, findings."""
+
+    items: list[Item]
+    tables: dict[str, list[pa.Table]]
+    findings: list[Finding]
+
+
+class _Parts(NamedTuple):
+    """What became of the items: tables in parts, findings, and the items that could not be parsed."""
+
+    tables: dict[str, list[pa.Table]]
+    findings: list[Finding]
+    broken: list[_Broken]
+
+
+def _read_general(name: str, root: Path, splits: Sequence[str], options: Mapping[str, Any]) -> _General:
+    """What the functions of a source give that are about no single item: ``scan``, ``tables`` and ``records``."""
     module = sources.load(name)
+    survey, streamed, general = (getattr(module, function, None) for function in ("survey", "tables", "records"))
+    if survey:
+        options = {**options, _HELD: survey(root, tuple(splits), **options)}
     items: list[Item] = module.scan(root, tuple(splits), **options)
-    tables: dict[str, list[pa.Table]] = {}
-    findings: list[Finding] = []
-    streamed = getattr(module, "tables", None)
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
     for table_name, table in streamed(root, tuple(splits), **options) if streamed else ():
-        tables.setdefault(table_name, []).append(conform(table_name, table))
+        tables[table_name].append(conform(table_name, table))
     if not items and not tables:
         title = facts(name).title
         raise SourceError(root, "no image found", f"expected the tree of {title}", f"see 'curate sources {name}'")
-    general = getattr(module, "records", None)
-    if general:
-        found, noticed = tables_from_records(general(root, tuple(splits), **options))
-        findings += noticed
-        for table_name, table in found.items():
-            tables.setdefault(table_name, []).append(table)
+    found, findings = tables_from_records(general(root, tuple(splits), **options) if general else ())
+    for table_name, table in found.items():
+        tables[table_name].append(table)
+    return _General(items, tables, findings)
+
+
+def _parse_items(name: str, items: Sequence[Item], *, checksums: bool, jobs: int, progress: Progress | None) -> _Parts:
+    """Parse every item, in this process or several; the parts are in the order of the items."""
+    parts = _Parts(defaultdict(list), [], [])
     done = 0
-    broken: list[tuple[str, CurateError]] = []
     for result in map_chunks(partial(_parse_chunk, name, checksums), items, jobs=jobs):
-        broken += result.broken
-        findings += result.findings
+        parts.broken.extend(result.broken)
+        parts.findings.extend(result.findings)
         for table_name, table in result.tables.items():
-            tables.setdefault(table_name, []).append(table)
+            parts.tables[table_name].append(table)
         done += result.items
         if progress:
             progress(done, len(items))
-    if broken and not skip_bad:
-        raise _all_broken(root, broken, len(items))
-    findings += [
-        finding("N03", error.where, "; ".join(filter(None, [error.found, error.expected])), item=item, hint=error.hint)
-        for item, error in broken
-    ]
-    joined = {table_name: pa.concat_tables(parts) for table_name, parts in tables.items()}
-    for table_name in REQUIRED_TABLES:
-        joined.setdefault(table_name, arrow_schema(table_name).empty_table())
-    return joined, findings
+    return parts
+
+
+def _joined(*sides: Mapping[str, list[pa.Table]]) -> dict[str, pa.Table]:
+    """The tables of all sides, and empty ones that every dataset has."""
+    parts: dict[str, list[pa.Table]] = {name: [arrow_schema(name).empty_table()] for name in REQUIRED_TABLES}
+    for side in sides:
+        for name, tables in side.items():
+            parts[name] = [*parts.get(name, []), *tables]
+    return {name: pa.concat_tables(tables) for name, tables in parts.items()}
+
+
+def _left_out(broken: _Broken) -> Finding:
+    item, error = broken
+    message = "; ".join(filter(None, [error.found, error.expected]))
+    return finding("N03", error.where, message, item=item, hint=error.hint)
 
 
 def _check_splits(name: str, source: Source, splits: Sequence[str]) -> None:
@@ -219,7 +241,7 @@ def offered_options(name: str) -> dict[str, Any]:
     if name in DOORS:
         return {}
     parameters = inspect.signature(sources.load(name).scan).parameters
-    return {key: value.default for key, value in list(parameters.items())[2:]}
+    return {key: value.default for key, value in list(parameters.items())[2:] if key != _HELD}
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
@@ -279,7 +301,7 @@ def source_record(facts: Source, found: Counts | None = None) -> SourceRecord:
 def _parse_chunk(name: str, checksums: bool, items: Sequence[Item]) -> _Chunk:
     module = sources.load(name)
     records: list[Record] = []
-    broken: list[tuple[str, CurateError]] = []
+    broken: list[_Broken] = []
     for item in items:
         try:
             parsed = module.parse(item)
@@ -301,7 +323,7 @@ def _parse_chunk(name: str, checksums: bool, items: Sequence[Item]) -> _Chunk:
     return _Chunk(len(items), tables, findings, broken)
 
 
-def _all_broken(root: Path, broken: list[tuple[str, CurateError]], total: int) -> SourceError:
+def _all_broken(root: Path, broken: list[_Broken], total: int) -> SourceError:
     errors = [error for _, error in broken]
     return SourceError(
         root,

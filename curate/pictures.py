@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -89,6 +91,30 @@ def read_header(path: Path, *, end_marker: bool = True) -> Header:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise _not_a_picture(path, error) from error
     return header
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[PilImage.Image]:
+    """The picture ``path`` opened by Pillow. Its pixels are to be taken within the block, and nothing else done there.
+
+    Raises:
+        SourceError: the file is missing, no regular file, larger than Pillow allows, or does not decode.
+    """
+    try:
+        descriptor, _ = open_regular(path, "expected a picture")
+        with os.fdopen(descriptor, "rb") as stream, PilImage.open(stream) as picture:
+            yield picture
+    except SourceError:
+        raise
+    except FileNotFoundError:
+        raise SourceError(path, "no such file", "expected a picture", "is the archive unpacked completely?") from None
+    except PilImage.DecompressionBombError as error:
+        raise SourceError(path, str(error), f"expected at most {MAX_PIXELS} px") from None
+    except UnidentifiedImageError as error:
+        raise _not_a_picture(path, error) from error
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble over
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise SourceError(path, f"does not decode ({why or type(error).__name__})", "expected a picture") from error
 
 
 def _ask_pillow(descriptor: int) -> tuple[Header, int]:

@@ -205,6 +205,35 @@ def test_judgements_without_annotation_are_one_row() -> None:
     assert merge([dataset(*rows), dataset(*rows[:2]), dataset(*rows[1:])]).table("judgements").num_rows == 3
 
 
+def judged(label: str = "easy", annotation: str | None = None, **more: Any) -> Judgement:
+    return Judgement(query_id="q", image_id="s/a", label=label, annotation_id=annotation, **more)  # type: ignore[arg-type]
+
+
+def test_a_pair_and_its_annotation_are_one_judgement() -> None:
+    pair, shown = dataset(judged(), name="lists"), dataset(judged("easy", "x"), judged("hard", "y"), name="masks")
+    for union in (merge([pair, shown]), merge([shown, pair]), merge([pair, shown, pair])):
+        assert union.table("judgements")["annotation_id"].to_pylist() == ["x", "y"]
+    # Another person's judgement is another one, and so is one of another round.
+    for other in (judged(origin="human:a"), judged(round=1)):
+        assert merge([dataset(other), shown]).table("judgements").num_rows == 3
+
+
+def test_a_pair_and_its_annotation_may_not_contradict() -> None:
+    elsewhere = Judgement(query_id="q", image_id="s/b", label="easy")
+    pair = dataset(judged("junk"), elsewhere, name="lists")
+    shown = dataset(judged("easy", "x"), judged("hard", "y"), elsewhere, name="masks")
+    with pytest.raises(SchemaError) as caught:
+        merge([pair, shown])
+    assert caught.value.line == (
+        "table judgements, row query_id='q', image_id='s/a', column label: 'junk' in lists, "
+        "'easy' by annotation 'x' in masks; expected equal values, or one of them empty; "
+        "these datasets do not belong together, or one of them is out of date"
+    )
+    # One that says both itself is not contradicted by a part of it.
+    both = dataset(judged("junk"), judged("easy", "x"))
+    assert merge([both, pair]).table("judgements").num_rows == 3
+
+
 def test_info() -> None:
     a = dataset(
         image("a"),
@@ -409,6 +438,11 @@ def by_rows(datasets: list[Dataset]) -> dict[str, dict[tuple[Any, ...], dict[str
                 known = union.setdefault(table, {}).setdefault(tuple(row[k] for k in KEYS[table]), {})
                 for column, value in row.items():
                     known[column] = filled(known.get(column), value)
+    # A judgement of the pair gives way to that of its annotation, unless one dataset has both.
+    held = [{row["annotation_id"] for row in data.table("judgements").to_pylist()} for data in datasets]
+    rows = union.get("judgements", {})
+    if len(rows) == 2 and not any(len(annotations) == 2 for annotations in held):
+        del rows["q0", "s/a", None]
     return union
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from curate.errors import SourceError
-from curate.pictures import Header, below, grey_bytes, read_header
+from curate.pictures import Header, below, decoding, grey_bytes, read_header
 
 
 def encoded(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object) -> bytes:
@@ -186,3 +186,45 @@ def test_deep_grey_goes_from_its_darkest_to_its_brightest() -> None:
     deep = Image.fromarray(np.array([[1000, 1100], [1200, 3000]], np.uint16))
     assert grey_bytes(deep).tolist() == [[0, 12], [25, 255]]
     assert not grey_bytes(Image.new("I;16", (2, 2), 7)).any()
+
+
+def test_decoding_gives_pixels(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with decoding(tmp_path / "a.png") as picture:
+        assert (np.asarray(picture) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "file is empty; expected a picture"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer; expected a picture; fetch"),
+        (b"nonsense", "is no picture that Pillow can read"),
+        (encoded("PNG")[:300], "does not decode (image file is truncated"),
+        (encoded("JPEG")[:900], "does not decode (image file is truncated"),
+        (None, "no such file; expected a picture"),
+    ],
+)
+def test_decoding_says_what_is_wrong(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "picture" if content is None else put(tmp_path, content)
+    with pytest.raises(SourceError) as told, decoding(path) as picture:
+        picture.load()
+    assert str(told.value).startswith(f"{path}: {said}")
+
+
+def test_decoding_waits_for_no_pipe_and_opens_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="pipe: is not a regular file"), decoding(tmp_path / "pipe"):
+        pass
+    with pytest.raises(SourceError, match="is a folder"), decoding(tmp_path):
+        pass
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(SourceError, match="expected at most"), decoding(put(tmp_path, encoded("PNG"))):
+        pass
+
+
+def test_whatever_a_decoder_raises_is_told_with_the_file(tmp_path: Path) -> None:
+    path = put(tmp_path, encoded("PNG"))
+    with pytest.raises(SourceError, match=r"picture: does not decode \(ZeroDivisionError\)"), decoding(path):
+        raise ZeroDivisionError

@@ -22,12 +22,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.build.leakage import Between, components, gathered, shown
+from curate.build.leakage import Between, components, gathered, shown_and_searched
 from curate.dataset import Dataset, positions
 from curate.errors import UsageError
 from curate.regular import open_regular
 
 Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Index = Literal["exact", "faiss"]
 Pairs = tuple[Ints, Ints]
@@ -71,14 +72,13 @@ def clusters(
     if not len(having):
         raise UsageError("embeddings", "none is of an image of the dataset", f"expected ids like {_first(ids)}")
     known = vectors.vector[row[having]]
-    queries = shown(dataset, between)
-    asked = None if queries is None else queries[having]
-    if asked is None and index == "faiss" and len(known) >= _FEWEST:
+    sides = shown_and_searched(dataset, between)
+    if sides is not None:
+        a, b = _pairs_between(known, sides[0][having], sides[1][having], min_cosine)
+    elif index == "faiss" and len(known) >= _FEWEST:
         a, b = _indexed_pairs(known, min_cosine)
-    elif asked is None:
-        a, b = exact_pairs(known, min_cosine)
     else:
-        a, b = _pairs_between(known, asked, min_cosine)
+        a, b = exact_pairs(known, min_cosine)
     code = np.full(len(ids), -1)
     code[having] = components(len(having), a, b)
     return code
@@ -188,9 +188,9 @@ def exact_pairs(vectors: Floats, min_cosine: float) -> Pairs:
     )
 
 
-def _pairs_between(vectors: Floats, asked: NDArray[np.bool_], min_cosine: float) -> Pairs:
-    """Pairs of a row that is asked and another that is not."""
-    rows, others = np.flatnonzero(asked), np.flatnonzero(~asked)
+def _pairs_between(vectors: Floats, shown: Bools, searched: Bools, min_cosine: float) -> Pairs:
+    """Pairs of a row that is shown and one that is searched; a row with itself is one, where it is both."""
+    rows, others = np.flatnonzero(shown), np.flatnonzero(searched)
     queries = vectors[rows]
     return gathered(
         len(vectors),

@@ -1,7 +1,8 @@
 """Leaks: what stands on both sides of a benchmark, and how it is taken away.
 
 Sides are the images that are shown (queries, support sets) against those that are searched (gallery, distractors), and
-the splits; both are looked at where a dataset has both. Images of two sides are linked by one of:
+the splits; both are looked at where a dataset has both. An image that is shown and searched stands on both sides of
+others, though not of itself. Images of two sides are linked by one of:
 
 * ``copy``: equal content (SHA-256); images without hash are counted as unproved;
 * ``near``: near-duplicate pictures (``curate.build.near``), for which the image files are read;
@@ -14,14 +15,15 @@ the splits; both are looked at where a dataset has both. Images of two sides are
 What is forbidden must be proved not to be there: a kind of which too little is known fails as one that is found does.
 
 A fix takes linked images from the searched side (they lose their roles, and queries that nothing answers then go), or,
-between splits, drops or moves all to the split that has most of them. Links are followed from image to image. A query
-whose every positive is linked with its own image is named: it finds nothing but itself.
+between splits, drops or moves all to the split that has most of them; distractors that are too young leave the gallery.
+Links are followed from image to image. A query whose every positive is linked with its own image is named: it finds
+nothing but itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -135,8 +137,8 @@ def build_without_leaks(
     made = dataset
     if fix:
         young = dates.young if dates else np.zeros(dataset.table("images").num_rows, bool)
-        made, step, more = _fixed(dataset, sides[0], looked, young, fix)
-        steps.append(step)
+        made, more_steps, more = _fixed(dataset, sides[0], looked, young, fix)
+        steps += more_steps
         findings += more
     options: dict[str, Any] = {
         "look": wanted,
@@ -156,6 +158,12 @@ class _Sides(NamedTuple):
     names: list[str]
     code: Ints
     splits: bool
+    both: Bools  # images that are shown, and searched too
+
+    def on(self, at: int) -> Bools:
+        """The images that stand on a side."""
+        here: Bools = self.code == at
+        return here | self.both if at == 0 and not self.splits else here
 
     @property
     def what(self) -> str:
@@ -186,8 +194,8 @@ def _roles(dataset: Dataset) -> _Sides | None:
     shown = has_role(dataset, "query") | has_role(dataset, "support")
     for table in ("queries", "support"):
         shown |= positions(ids, dataset.table(table)["image_id"]) >= 0
-    # An image on both sides is searched: it is the one to leave.
-    return _Sides(["queries and support", "gallery"], np.where(searched, 1, np.where(shown, 0, -1)), False)
+    code = np.where(searched, 1, np.where(shown, 0, -1))
+    return _Sides(["queries and support", "gallery"], code, False, shown & searched)
 
 
 def _splits(dataset: Dataset, *, beside_roles: bool) -> _Sides | None:
@@ -197,17 +205,18 @@ def _splits(dataset: Dataset, *, beside_roles: bool) -> _Sides | None:
     # Splits that a division into queries and gallery has written say the same as the roles.
     if len(names) < 2 or (beside_roles and set(names.to_pylist()) <= {"query", "gallery"}):
         return None
-    return _Sides(names.to_pylist(), positions(split, names), True)
+    return _Sides(names.to_pylist(), positions(split, names), True, np.zeros(len(split), bool))
 
 
-def shown(dataset: Dataset, between: Between | None = None) -> Bools | None:
-    """The images that are shown and not searched; None where splits are looked at, of which any may leak to any.
+def shown_and_searched(dataset: Dataset, between: Between | None = None) -> tuple[Bools, Bools] | None:
+    """The images that are shown, and those that are searched; None where splits are looked at, of which any may leak to
+    any.
 
     Raises:
         UsageError: the dataset has no such sides.
     """
     sides = _sides(dataset, between)
-    return None if any(one.splits for one in sides) else sides[0].code == 0
+    return None if any(one.splits for one in sides) else (sides[0].on(0), sides[0].on(1))
 
 
 class _Looked(NamedTuple):
@@ -292,7 +301,10 @@ def gathered(number: int, found: Iterable[tuple[Ints, Ints]], most: int = 1 << 2
 
 
 def _leaking(sides: _Sides, code: Ints) -> Bools:
-    """The images whose link spans two sides."""
+    """The images that are linked with another one on another side."""
+    if not sides.splits:
+        shown, searched = sides.on(0), sides.on(1)
+        return (shown & _linked(searched, code)) | (searched & _linked(shown, code))
     there = np.flatnonzero((code >= 0) & (sides.code >= 0))
     number = int(code.max(initial=-1)) + 1
     low, high = np.full(number, np.iinfo(np.int64).max), np.full(number, -1)
@@ -303,10 +315,17 @@ def _leaking(sides: _Sides, code: Ints) -> Bools:
     return leaking
 
 
+def _linked(others: Bools, code: Ints) -> Bools:
+    """The images that are linked with one of ``others`` that is not themselves."""
+    number = np.bincount(code[others & (code >= 0)], minlength=int(code.max(initial=-1)) + 2)
+    linked: Bools = (code >= 0) & (number[code] > others)
+    return linked
+
+
 def _step(kind: Kind, where: str, sides: _Sides, code: Ints, leaking: Bools, unknown: int) -> Step:
     state = "found" if leaking.any() else "unproved" if unknown else "none"
     counts = {"links": len(np.unique(code[leaking])), "images": int(leaking.sum())}
-    counts |= {f"images in {name}": int((leaking & (sides.code == at)).sum()) for at, name in enumerate(sides.names)}
+    counts |= {f"images in {name}": int((leaking & sides.on(at)).sum()) for at, name in enumerate(sides.names)}
     counts |= {} if kind == "instance" else {"images of which it is not known": unknown}
     return Step(what=f"leaks by {kind}{where}: {state}", counts=counts)
 
@@ -318,13 +337,24 @@ def _found(dataset: Dataset, kind: Kind, sides: _Sides, code: Ints, leaking: Boo
     starts = np.flatnonzero(np.diff(code[rows], prepend=-1))
     ids, findings = dataset.table("images")["id"], []
     for here in np.split(rows, starts[1:]) if len(rows) else []:
-        _, first = np.unique(sides.code[here], return_index=True)
-        listed = ", ".join(f"{ids[int(row)].as_py()} in {sides.names[sides.code[row]]}" for row in here[first])
+        first = _first_of_sides(sides, here)
+        listed = ", ".join(f"{ids[row].as_py()} in {sides.names[at]}" for at, row in first)
         text = f"{len(here)} images that share {_SHARED[kind]} stand on {len(first)} sides: {listed}"
         where = ids[int(here[0])].as_py()
         severity: Literal["info", "warning"] = "info" if fix else "warning"
         findings.append(finding("Q03", f"images, {where}", text, item=where, severity=severity))
     return findings
+
+
+def _first_of_sides(sides: _Sides, rows: Ints) -> list[tuple[int, int]]:
+    """Of linked images the first of each side; none stands for two sides."""
+    found: list[tuple[int, int]] = []
+    order = [at for at in range(len(sides.names)) if sides.on(at)[rows].any()]
+    # Where only one image is of a side, it is that side's.
+    for at in sorted(order, key=lambda at: int(sides.on(at)[rows].sum())):
+        taken = {row for _, row in found}
+        found.append((at, next(row for row in rows[sides.on(at)[rows]].tolist() if row not in taken)))
+    return sorted(found)
 
 
 class _Dates(NamedTuple):
@@ -423,12 +453,13 @@ def _refuse(
 
 def _fixed(
     dataset: Dataset, sides: _Sides, looked: list[_Looked], young: Bools, fix: Fix
-) -> tuple[Dataset, Step, list[Finding]]:
+) -> tuple[Dataset, list[Step], list[Finding]]:
     if not sides.splits:
         gone = young.copy()
         for one in looked:
-            gone |= one.leaking & (sides.code == 1)
-        return _without_roles(dataset, gone)
+            gone |= sides.on(1) & _linked(sides.on(0), one.code)
+        made, step, findings = _without_roles(dataset, gone)
+        return made, [step], findings
     linked = _joined(len(sides.code), [one.code for one in looked])
     spanning = np.flatnonzero(_leaking(sides, linked))
     # Each cluster goes where most of its images are; of equals to the first by name.
@@ -451,17 +482,34 @@ def _fixed(
         )
         for row, to in zip(wrong.tolist(), target.tolist(), strict=True)
     ]
+    code = sides.code.copy()
+    code[wrong] = target if fix == "move" else -1
+    findings += _emptied(sides, code)
     if fix == "drop":
         kept = np.ones(len(ids), bool)
         kept[wrong] = False
-        made = dataset.select_images(ids.filter(pa.array(kept)))
-        return made, Step(what="dropped", counts={"images": len(wrong)}), findings
-    code = sides.code.copy()
-    code[wrong] = target
-    at = images.schema.get_field_index("split")
-    split = pa.DictionaryArray.from_arrays(pa.array(code, pa.int32(), mask=code < 0), pa.array(sides.names))
-    made = dataset.replace(images=images.set_column(at, images.schema.field(at), split))
-    return made, Step(what="moved", counts={"images": len(wrong)}), findings
+        made, lost = _answered(dataset, dataset.select_images(ids.filter(pa.array(kept))))
+        findings += lost
+    else:
+        at = images.schema.get_field_index("split")
+        split = pa.DictionaryArray.from_arrays(pa.array(code, pa.int32(), mask=code < 0), pa.array(sides.names))
+        made = dataset.replace(images=images.set_column(at, images.schema.field(at), split))
+    steps = [Step(what="dropped" if fix == "drop" else "moved", counts={"images": len(wrong)})]
+    if young.any():
+        left = flags(pc.is_in(made.table("images")["id"], value_set=whole(ids.filter(pa.array(young)))))
+        made, step, more = _without_roles(made, left)
+        steps, findings = [*steps, step], [*findings, *more]
+    return made, steps, findings
+
+
+def _emptied(sides: _Sides, code: Ints) -> Iterator[Finding]:
+    """A warning for each split that a fix leaves without image."""
+    for at, name in enumerate(sides.names):
+        if not (code == at).any():
+            text = "the fix leaves no image in it: all are linked with images of other splits"
+            yield finding(
+                "Q03", f"split {name}", text, item=name, severity="warning", hint="divide anew, by these groups"
+            )
 
 
 def _joined(number: int, links: list[Ints]) -> Ints:
@@ -491,13 +539,18 @@ def _without_roles(dataset: Dataset, gone: Bools) -> tuple[Dataset, Step, list[F
     ]
     if not (has_role(made, "gallery") | has_role(made, "distractor")).any():
         raise SchemaError(f"dataset {dataset.info.name!r}", "the fix leaves no gallery", hint="choose other queries")
-    answered = relevance.overview(made)
-    was = relevance.overview(dataset)
-    lost = answered.filter(pc.and_(pc.equal(answered["positive"], 0), pc.greater(was["positive"], 0)))["query_id"]
-    findings += [
-        finding("Q02", f"query {name}", "no image of the gallery answers it; dropped", item=name, severity="warning")
-        for name in lost.to_pylist()
-    ]
-    made = without_queries(made, lost)
+    made, lost = _answered(dataset, made)
     counts = {"images": int(gone.sum()), "queries": len(lost)}
-    return made, Step(what="dropped from the gallery", counts=counts), findings
+    return made, Step(what="dropped from the gallery", counts=counts), [*findings, *lost]
+
+
+def _answered(dataset: Dataset, made: Dataset) -> tuple[Dataset, list[Finding]]:
+    """``made`` without the queries that the fix took every positive from."""
+    was, now = relevance.overview(dataset), relevance.overview(made)
+    had = was.filter(pc.greater(was["positive"], 0))["query_id"]
+    lost = now.filter(pc.and_(pc.equal(now["positive"], 0), pc.is_in(now["query_id"], value_set=whole(had))))[
+        "query_id"
+    ]
+    text = "no image of the gallery answers it; dropped"
+    findings = [finding("Q02", f"query {name}", text, item=name, severity="warning") for name in lost.to_pylist()]
+    return without_queries(made, lost), findings

@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from typing import NoReturn
 
@@ -87,6 +88,7 @@ def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of large pictures, odd EXIF and palettes: nothing to be done
     debug = "--debug" in sys.argv[1:]
     stdout = sys.stdout
     for stream in (stdout, sys.stderr):
@@ -108,6 +110,8 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort, EOFError):
         if debug:
             raise
+        with contextlib.suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed again, it ends us at once and without a traceback
         _say("interrupted; nothing half-written was left; run the same command again")
         sys.exit(130)
     except BrokenPipeError:

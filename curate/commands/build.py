@@ -440,11 +440,11 @@ def hidden(
       curate evaluate submit --truth public --results run.json --team Us --model Ours --search-mode vision -o sent.json
       curate evaluate searchad --truth key --results sent.json
 
-    What is published is the same whatever the hidden labels are; nothing of it refers to the key. Images of queries and
-    support sets are public: they are kept out of the split, and counted; queries that no hidden image answers are left
-    out of the key. Frames of public sources can be recovered, and so the labels that their sources publish: how much of
-    the hidden truth these imply is said for each class (Q10). Labels of a source's own are taken to be public, unless
-    the source is --private.
+    What is published is the same whatever the hidden labels are; nothing of it refers to the key. What a query or a
+    support set shows is public, and nothing else of its image: one that is searched too is passed over for whoever asks
+    for what it is known to show. Queries that no hidden image answers are left out of the key. Frames of public sources
+    can be recovered, and so the labels that their sources publish: how much of the hidden truth these imply is said for
+    each class (Q10). Labels of a source's own are taken to be public, unless the source is --private.
     """
     from curate import store
 

@@ -62,6 +62,10 @@ def command(
 
     if as_list and show:
         raise UsageError("--list, --show", "were given together", "expected one of them", "for --show name a recipe")
+    given = {"a recipe": recipe, "--output": output, "--dry-run": dry_run, "--root": roots}
+    if as_list and (beside := [name for name, value in given.items() if value]):
+        found = f"was given together with {', '.join(beside)}"
+        raise UsageError("--list", found, "expected it alone", "for one recipe give its name and --show or --dry-run")
     if as_list:
         _list(as_json=as_json, quiet=quiet)
         return

@@ -7,7 +7,10 @@ our ``tiny-test``. A file of another layout (SAM 2, MobileSAM, transformers) is 
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,15 +54,15 @@ def load(path: Path | None, *, kind: str | None = None, device: str = "cpu") -> 
     if kind is not None and found != kind:
         raise SourceError(path, f"is a checkpoint of {found}", f"expected {kind}", "name the other file, or no kind")
     model = _built(found)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise SourceError(path, f"does not fit {found} ({_first(error)})", "expected the official layout") from None
+    misfit = _misfit(state, model.state_dict())
+    if misfit:
+        raise SourceError(path, f"does not fit {found} ({misfit})", "expected the official layout")
+    model.load_state_dict(state, strict=True)
     return Loaded(_moved(model.eval(), device), found, sha256_of(path))
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The tensors of a checkpoint by name, in single precision; only plain tensors are accepted.
+    """The tensors of a checkpoint by name, as they are stored; only plain tensors are accepted.
 
     Raises:
         SourceError: as :func:`load`.
@@ -67,18 +70,26 @@ def read_state(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        if path.is_dir():
-            raise SourceError(path, "is a folder", "expected a file of weights", WHERE)
+        if path.exists() and not path.is_file():
+            found = "is a folder" if path.is_dir() else "is not a regular file"
+            raise SourceError(path, found, "expected a file of weights", WHERE)
         if not path.stat().st_size:
             raise SourceError(path, "file is empty", "expected a file of weights", "download it again")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of pickles by other programs
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except SourceError:
+        raise
     except FileNotFoundError:
         raise SourceError(path, "no such file", "expected a file of weights", WHERE) from None
     except pickle.UnpicklingError as error:
-        found = f"holds more than weights, or is none ({_first(error)})"
-        raise SourceError(path, found, f"expected {_OFFICIAL}", "it was not run; download it again") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        found = f"cannot be read ({_first(error)})"
+        hint = "nothing of it was run; download it again"
+        raise SourceError(path, _refused(str(error)), f"expected {_OFFICIAL}", hint) from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else _first(error)
+        raise SourceError(path, f"cannot be read ({why})", "expected a file of weights") from None
+    except Exception as error:  # torch's reader raises whatever a damaged file makes it meet
+        found = _refused(str(error)) if "weights_only" in str(error) else f"cannot be read ({_first(error)})"
         raise SourceError(path, found, "expected a file of weights", "download it again") from None
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
@@ -86,7 +97,26 @@ def read_state(path: Path) -> dict[str, Any]:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
         raise SourceError(path, "is no table of weights by name", f"expected {_OFFICIAL}")
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return dict(state)
+
+
+def _refused(text: str) -> str:
+    """Why torch would not read a file; its own text goes on to say how to run what is in it."""
+    unknown = re.search(r"[Uu]nsupported (?:global: GLOBAL|GLOBAL|class) (\S+)|safe_globals\(\[(\S+)\]\)", text)
+    return f"holds more than weights ({unknown[1] or unknown[2]})" if unknown else "is no file of weights"
+
+
+def _misfit(state: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The first thing in which weights differ from those of the model, but for their precision; None if nothing."""
+    for name, value in expected.items():
+        if name not in state:
+            return f"{name} is missing"
+        there = state[name]
+        if there.shape != value.shape:
+            return f"{name} has the shape {tuple(there.shape)} and not {tuple(value.shape)}"
+        if not there.is_floating_point() or there.layout != value.layout or there.device != value.device:
+            return f"{name} holds no plain numbers"
+    return next((f"it has {name} too" for name in state if name not in expected), None)
 
 
 def kind_of(state: Mapping[str, Any], path: Path) -> str:
@@ -135,5 +165,5 @@ def _moved(model: Any, device: str) -> Any:
 
 
 def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    """The first sentence of a message: torch's go on for a page."""
+    return str(error).strip().partition("\n")[0].partition(". ")[0].strip() or type(error).__name__

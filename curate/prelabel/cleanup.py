@@ -18,10 +18,10 @@ SHARE = 0.02
 
 
 class Cleaned(NamedTuple):
-    """A mask after clean-up, and what was done: parts left, pixels removed and pixels filled."""
+    """A mask after clean-up, and what was done: parts left (None: not counted), pixels removed and pixels filled."""
 
     pixels: NDArray[np.bool_]
-    parts: int
+    parts: int | None
     removed: int
     filled: int
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PilImage
-from PIL import UnidentifiedImageError
 
 from curate.errors import SourceError
-from curate.pictures import MAX_PIXELS, grey_bytes
+from curate.pictures import MAX_PIXELS, decoding, grey_bytes
 from curate.prelabel.prompts import Picture
 
 
@@ -22,20 +21,13 @@ def read_picture(path: Path, size: tuple[int | None, int | None] = (None, None))
     Raises:
         SourceError: it is missing, does not decode, or has another size.
     """
-    try:
-        with PilImage.open(path) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise SourceError(path, f"picture of {width} x {height} px", f"expected at most {MAX_PIXELS} px")
-            if size[0] and size[1] and (width, height) != size:
-                raise SourceError(path, f"picture is {width} x {height} px", f"expected {size[0]} x {size[1]}")
-            return _bytes(picture)
-    except FileNotFoundError:
-        raise SourceError(path, "no such file", "expected a picture", "name the folder with --root") from None
-    except PilImage.DecompressionBombError as error:
-        raise SourceError(path, str(error), f"expected at most {MAX_PIXELS} px") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise SourceError(path, f"does not decode ({error})", "expected a picture") from None
+    with decoding(path) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise SourceError(path, f"picture of {width} x {height} px", f"expected at most {MAX_PIXELS} px")
+        if size[0] and size[1] and (width, height) != size:
+            raise SourceError(path, f"picture is {width} x {height} px", f"expected {size[0]} x {size[1]}")
+        return _bytes(picture)
 
 
 def _bytes(picture: PilImage.Image) -> Picture:

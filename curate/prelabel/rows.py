@@ -2,8 +2,8 @@
 
 ``attributes.prelabel`` of a row: ``model``, ``kind`` and ``checkpoint`` (SHA-256) as the segmenter has them;
 ``detector``, where the box is a detector's; ``prompt``, a box or a point; ``predicted_iou`` and ``stability``, null
-where the segmenter has none; ``box_iou``, of the mask's box with the prompt's; ``components``;
-``removed`` and ``filled``, pixels of the clean-up; ``flags``.
+where the segmenter has none; ``box_iou``, of the mask's box with the prompt's; ``components``, the mask's parts, null
+where no clean-up has counted them; ``removed`` and ``filled``, pixels of the clean-up; ``flags``.
 """
 
 from __future__ import annotations

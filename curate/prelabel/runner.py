@@ -2,9 +2,10 @@
 
 The work folder holds ``shards/NNNNNN.parquet`` (rows of the table annotations), ``manifest.jsonl`` (a line per
 finished shard: its key, the file's hash, what went wrong) and ``timings.jsonl``. A shard's key is a hash over
-everything that its rows depend on: the boxes, the segmenter's identity, the clean-up, the version of these rules. A
-shard whose line has the same key and whose file still has the noted hash is not done again. What is put together from
-the shards at the end does not depend on how many processes made them, nor on how often they were killed.
+everything that its rows depend on: the boxes, size and time of the pictures' files, the segmenter's identity, the
+clean-up, the version of these rules. A shard whose line has the same key and whose file still has the noted hash is
+not done again. What is put together from the shards at the end does not depend on how many processes made them, nor on
+how often they were killed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from curate.prelabel.prompts import Segmenter
 from curate.prelabel.shards import OPEN, Line, Shard, Timing, Work, do, open_tools, set_threads, shard_file
 from curate.prelabel.tasks import Task
 
-RULES = 1  # raised when the same input gives other rows
+RULES = 2  # raised when the same input gives other rows
 SHARD = 500  # images
 
 Progress = Callable[[int, int], object]
@@ -172,14 +173,21 @@ def _parts(tasks: Sequence[Task], size: int) -> Iterator[tuple[Task, ...]]:
 
 def _shard(work: Work, number: int, tasks: tuple[Task, ...]) -> Shard:
     """A shard with the hash of all that its rows depend on; the place of the pictures is no part of it."""
-    what = [
-        RULES,
-        work.identity,
-        work.share,
-        [(task.image_id, task.size, task.problem is not None, task.wanted) for task in tasks],
-    ]
+    pictures = [(task.image_id, task.size, task.problem is not None, _stamp(task), task.wanted) for task in tasks]
+    what = [RULES, work.identity, work.share, pictures]
     text = msgspec.json.encode(what, enc_hook=repr)
     return Shard(number, hashlib.sha256(text).hexdigest(), tasks)
+
+
+def _stamp(task: Task) -> tuple[int, int] | None:
+    """Size and time of a picture's file: one that was mended, exchanged or found since is to be looked at again."""
+    if task.path is None:
+        return None
+    try:
+        status = Path(task.path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _finished(folder: Path, shards: Sequence[Shard]) -> Iterator[Line]:

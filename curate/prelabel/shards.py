@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
@@ -34,6 +36,7 @@ from curate.prelabel.segmenters import open_segmenter
 from curate.prelabel.tasks import Task
 
 _AHEAD, _READERS = 4, 2  # pictures decoded ahead of the model, and threads that do it
+_BATCH = 5000  # rows held as objects, which take three times the memory of a table
 
 
 class Work(NamedTuple):
@@ -131,12 +134,12 @@ def do(work: Work, shards: Sequence[Shard]) -> tuple[Line, Timing]:
     (shard,) = shards
     rows, problems, timing = do_shard(tools_of(work), shard, work.share)
     stream = io.BytesIO()
-    pq.write_table(table_of("annotations", rows), stream, compression="zstd")
+    pq.write_table(rows, stream, compression="zstd")
     content = stream.getvalue()
     with atomic_file(shard_file(Path(work.folder), shard.number), overwrite=True, of_any_kind=True) as file:
         file.write(content)
     digest = hashlib.sha256(content).hexdigest()
-    return Line(shard.number, shard.key, digest, len(shard.tasks), len(rows), problems), timing
+    return Line(shard.number, shard.key, digest, len(shard.tasks), rows.num_rows, problems), timing
 
 
 def shard_file(folder: Path, number: int) -> Path:
@@ -144,40 +147,63 @@ def shard_file(folder: Path, number: int) -> Path:
     return folder / "shards" / f"{number:06d}.parquet"
 
 
-def do_shard(tools: Tools, shard: Shard, share: float) -> tuple[list[Annotation], list[Finding], Timing]:
-    """The rows of a shard. A picture that fails is a finding, and the others go on."""
+class _Clock:
+    """Seconds by stage: each call of :meth:`note` ends a stage that began with the call before."""
+
+    def __init__(self, *stages: str) -> None:
+        self.seconds = dict.fromkeys(stages, 0.0)
+        self._last = time.perf_counter()
+
+    def note(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._last
+        self._last = now
+
+
+def do_shard(tools: Tools, shard: Shard, share: float) -> tuple[pa.Table, list[Finding], Timing]:
+    """The rows of a shard, a table of annotations. A picture that fails is a finding, and the others go on."""
+    parts: list[pa.Table] = []
     rows: list[Annotation] = []
     problems: list[Finding] = []
-    seconds = {"wait for pictures": 0.0, "masks": 0.0, "rows": 0.0}
+    clock = _Clock("wait for pictures", "masks", "rows")
     identity = tools.identity()
     boxes = 0
-    for task, picture in _pictures(shard.tasks):
-        begin = time.perf_counter()
-        try:
-            pixels = picture()
-        except CurateError as error:
-            code = "I01" if error.found == "no such file" else "I02" if error.found.startswith("picture is") else "I04"
-            problems.append(finding(code, error.where, f"{error.found}; no masks", item=task.image_id))
-            continue
-        seconds["wait for pictures"] += time.perf_counter() - begin
-        begin = time.perf_counter()
-        for wanted, mask in _objects(tools, task, pixels, problems):
-            boxes += 1
-            seconds["masks"] += time.perf_counter() - begin
-            begin = time.perf_counter()
-            # An ellipse is one part without holes; and it shall work without OpenCV.
-            plain_shape = tools.segmenter.name == "ellipse" or not share
-            cleaned = Cleaned(mask.pixels, 1, 0, 0) if plain_shape else clean(mask.pixels, share)
-            row = row_of(task.image_id, wanted, mask, cleaned, identity)
-            if row is None:
-                item = wanted.parent or task.image_id
-                problems.append(finding("M09", item, "mask is empty; left out", item=item))
-            else:
-                rows.append(row)
-            seconds["rows"] += time.perf_counter() - begin
-            begin = time.perf_counter()
-    timing = Timing(shard.number, len(shard.tasks), boxes, {name: round(value, 6) for name, value in seconds.items()})
-    return rows, problems, timing
+    with closing(_pictures(shard.tasks)) as pictures:
+        for task, picture in pictures:
+            try:
+                pixels = picture()
+            except CurateError as error:
+                problems.append(finding(_code(error), error.where, f"{error.found}; no masks", item=task.image_id))
+                continue
+            clock.note("wait for pictures")
+            for wanted, mask in _objects(tools, task, pixels, problems):
+                boxes += 1
+                clock.note("masks")
+                row = row_of(task.image_id, wanted, mask, _cleaned(tools, mask, share), identity)
+                if row is None:
+                    item = wanted.parent or task.image_id
+                    problems.append(finding("M09", item, "mask is empty; left out", item=item))
+                else:
+                    rows.append(row)
+                if len(rows) == _BATCH:
+                    parts.append(table_of("annotations", rows))
+                    rows.clear()
+                clock.note("rows")
+    parts.append(table_of("annotations", rows))
+    clock.note("rows")
+    seconds = {stage: round(value, 6) for stage, value in clock.seconds.items()}
+    return (
+        pa.concat_tables(parts).unify_dictionaries(),
+        problems,
+        Timing(shard.number, len(shard.tasks), boxes, seconds),
+    )
+
+
+def _cleaned(tools: Tools, mask: Mask, share: float) -> Cleaned:
+    """The mask after clean-up. An ellipse is one part without holes; and without clean-up nothing needs OpenCV."""
+    if tools.segmenter.name == "ellipse":
+        return Cleaned(mask.pixels, 1, 0, 0)
+    return clean(mask.pixels, share) if share else Cleaned(mask.pixels, None, 0, 0)
 
 
 def _objects(tools: Tools, task: Task, picture: Picture, problems: list[Finding]) -> Iterator[tuple[Wanted, Mask]]:
@@ -216,9 +242,10 @@ def _new(
     return Wanted(None, box, category, category, None, point=point, score=score, name=name)
 
 
-def _pictures(tasks: Sequence[Task]) -> Iterator[tuple[Task, Callable[[], Picture]]]:
+def _pictures(tasks: Sequence[Task]) -> Generator[tuple[Task, Callable[[], Picture]], None, None]:
     """The tasks in order with their pictures, of which a few are decoded ahead."""
-    with ThreadPoolExecutor(_READERS) as readers:
+    readers = ThreadPoolExecutor(_READERS)
+    try:
         waiting: list[tuple[Task, Future[Picture]]] = []
         rest = iter(tasks)
         for task in islice(rest, _AHEAD):
@@ -228,6 +255,15 @@ def _pictures(tasks: Sequence[Task]) -> Iterator[tuple[Task, Callable[[], Pictur
             yield task, picture.result
             for more in islice(rest, 1):
                 waiting.append((more, readers.submit(_read, more)))
+    finally:
+        readers.shutdown(cancel_futures=True)  # what was not begun: an interrupt need not wait for it
+
+
+def _code(error: CurateError) -> str:
+    """The code of a picture that cannot be had, as ``verify`` gives it: missing, of another size, too large, broken."""
+    missing = ("no such file", "is a folder", "is not a regular file")
+    begins = {"I01": missing, "I02": ("picture is ",), "I03": ("picture of ", "Image size ")}
+    return next((code for code, texts in begins.items() if error.found.startswith(texts)), "I04")
 
 
 def _read(task: Task) -> Picture:

@@ -48,15 +48,14 @@ def select(
         keep = pc.and_(keep, pc.fill_null(pc.is_in(plain(table["category"]), value_set=pa.array(classes)), False))
     if without_mask:
         keep = pc.and_(keep, pc.is_null(table["segmentation"]))
-    columns = ["id", "image_id", "x", "y", "w", "h", "category", "source_label", "instance"]
-    rows = table.select(columns).filter(keep)
+    columns = ["id", "x", "y", "w", "h", "category", "source_label", "instance"]
+    rows = table.select([*columns, "image_id"]).filter(keep)
     place = positions(rows["image_id"], images["id"])
     wanted: dict[int, list[Wanted]] = {}
-    for at, row in zip(place.tolist(), rows.to_pylist(), strict=True):
+    values = (plain(rows[name]).to_pylist() for name in columns)
+    for at, name, x, y, w, h, category, label, instance in zip(place.tolist(), *values, strict=True):
         if at >= 0:
-            box = (row["x"], row["y"], row["w"], row["h"])
-            found = Wanted(row["id"], box, row["category"], row["source_label"], row["instance"])
-            wanted.setdefault(at, []).append(found)
+            wanted.setdefault(at, []).append(Wanted(name, (x, y, w, h), category, label, instance))
     chosen = images.take(pa.array(sorted(wanted), pa.int64()))
     return _tasks(dataset, chosen, [tuple(sorted(wanted[at])) for at in sorted(wanted)], sources, roots or {})
 

@@ -17,7 +17,7 @@ from PIL import Image as PilImage
 from curate.dataset import Dataset
 from curate.errors import CurateError, SourceError, printable
 from curate.geometry import Box
-from curate.pictures import below, grey_bytes, read_header
+from curate.pictures import below, decoding, grey_bytes, read_header
 from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels, turn, turned_box
 
 _GREY = (128, 128, 128)
@@ -199,13 +199,10 @@ def _open(
     path = _path(row, roots)
     header = read_header(path)
     orientation = row["orientation"] or header.orientation
-    try:
-        with PilImage.open(path) as stored:
-            if longest and stored.format == "JPEG" and stored.mode in ("L", "RGB"):
-                stored.draft(stored.mode, (longest, longest))
-            picture = _rgb(stored)
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
-        raise SourceError(path, f"picture does not decode ({error})") from error
+    with decoding(path) as stored:
+        if longest and stored.format == "JPEG" and stored.mode in ("L", "RGB"):
+            stored.draft(stored.mode, (longest, longest))
+        picture = _rgb(stored)
     recorded = (row["width"] or header.width, row["height"] or header.height)
     size = (header.width, header.height)
     if recorded != size and recorded == size[::-1] and orientation in (5, 6, 7, 8):

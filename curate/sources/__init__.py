@@ -22,9 +22,14 @@ Rows by the million, as of distractors, come in batches instead of one by one; c
 
 One for a format of anybody's, which has no table of labels, says ``LABELS_ARE_OPEN = True``.
 
-Further keyword arguments of ``scan``, the same of ``records`` and ``tables``, are options of the source. ``parse``
-raises ``SourceError`` for a broken item (unreadable, a required field missing, NaN, flipped corners); oddities are
-findings and the image stays.
+Where these functions need the same large files, they are read once: what ``survey`` gives is handed to each of them::
+
+    def survey(root: Path, splits: tuple[str, ...]) -> Any
+    def scan(root: Path, splits: tuple[str, ...], held: Any = None) -> list[Item]   # without it they read themselves
+
+Further keyword arguments of ``scan``, the same of the other three, are options of the source. ``parse`` raises
+``SourceError`` for a broken item (unreadable, a required field missing, NaN, flipped corners); oddities are findings
+and the image stays.
 """
 
 from __future__ import annotations

@@ -118,11 +118,6 @@ def pictures(root: Path, split: str) -> dict[str, list[File]]:
     return found
 
 
-def is_labelled(root: Path, split: str) -> bool:
-    """Whether there is a file with labels of ``split``."""
-    return any(True for kind in (DETECTION, PANOPTIC) for _ in _label_files(root, kind, split))
-
-
 def _label_files(root: Path, kind: str, split: str) -> Iterator[tuple[str, str]]:
     """The label files of a split with their places: those about all conditions, or where there is none about each."""
     if split in UNLABELLED:

@@ -23,6 +23,7 @@ QUERIES = "default_queries"
 # The set of a query's examples that is made of pictures; the form of the others is not published.
 _VISION = "vision"
 _ENDING = ".json"
+_BOM = b"\xef\xbb\xbf"
 
 _IMAGES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MAPPING = msgspec.json.Decoder(dict[str, str])
@@ -117,8 +118,9 @@ def images(root: Path, split: str) -> list[Listed]:
     """
     path = root / FILES[split]
     if split in ANNOTATIONS:
-        found = read_json(path, _IMAGES)
-        _check_keys(path, found)
+        text = read_bytes(path).removeprefix(_BOM)
+        found = decode_json(text, _IMAGES, path)
+        _check_keys(path, text, found)
         return [Listed(key, split, path.name, i, bytes(boxes)) for i, (key, boxes) in enumerate(found.items())]
     mapping = read_json(path, _MAPPING)
     listed: dict[str, str] = {}
@@ -133,10 +135,9 @@ def images(root: Path, split: str) -> list[Listed]:
     return [Listed(image, split, path.name, int(number), None) for image, number in listed.items()]
 
 
-def _check_keys(path: Path, found: dict[str, Any]) -> None:
+def _check_keys(path: Path, text: bytes, found: dict[str, Any]) -> None:
     """Refuse a file that names an image twice, of which a JSON reader keeps one without a word."""
-    data = read_bytes(path)
-    if sum(1 for _ in _KEY.finditer(data)) <= len(found):
+    if sum(1 for _ in _KEY.finditer(text)) <= len(found):
         return
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _check_keys(path: Path, found: dict[str, Any]) -> None:
             seen[key] = value
         return seen
 
-    json.loads(data, object_pairs_hook=once)
+    json.loads(text, object_pairs_hook=once)
 
 
 def queries(root: Path) -> list[Query]:

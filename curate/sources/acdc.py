@@ -20,7 +20,7 @@ the reference of that image is ``acdc/fog/train_ref/GOPR0475_frame_000041``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,17 +92,25 @@ def key_from_searchad(path: str) -> str | None:
     return f"acdc/{key}" if key else None
 
 
-def scan(root: Path, splits: tuple[str, ...]) -> list[Item]:
-    """One item per picture, and per image that a label file names.
+def survey(root: Path, splits: tuple[str, ...]) -> dict[str, tree.Labels]:
+    """The label files of each split.
 
     Raises:
         SourceError: ``root`` is no ACDC tree, or a label file is malformed.
     """
-    chosen = _splits(root, splits)
-    pictures = {split: tree.pictures(root, split) for split in chosen}
+    return {split: tree.read_labels(root, split) for split in _splits(root, splits)}
+
+
+def scan(root: Path, splits: tuple[str, ...], held: Mapping[str, tree.Labels] | None = None) -> list[Item]:
+    """One item per picture, and per image that a label file names.
+
+    Raises:
+        SourceError: as :func:`survey`.
+    """
+    held = held or survey(root, splits)
+    pictures = {split: tree.pictures(root, split) for split in held}
     items: list[Item] = []
-    for split in chosen:
-        labels = tree.read_labels(root, split)
+    for split, labels in held.items():
         twins = pictures.get(tree.twin_of(split), {})
         conditions = {key.partition("/")[0] for key in twins}
         for key in {**pictures[split], **labels.images}:
@@ -139,14 +147,14 @@ def _item(root: Path, key: str, found: list[tree.File], labels: tree.Labels, alo
     )
 
 
-def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
+def records(root: Path, splits: tuple[str, ...], held: Mapping[str, tree.Labels] | None = None) -> Iterator[Record]:
     """The classes, what is covered in each split, and what is left out."""
     groups = {row["name"]: row["category"] for row in label_table("acdc")}
     for label in tree.table().values():
         yield Category(name=label.name, supercategory=groups[label.name], role="benchmark" if label.thing else "other")
-    for split in _splits(root, splits):
+    for split, labels in (held or survey(root, splits)).items():
         scope = f"acdc/{split}"
-        if not tree.is_labelled(root, split):
+        if not labels.files:
             yield Coverage(scope=scope, category="*", state="withheld" if split == "test" else "none")
             semantic = [name for place in tree.places(root, tree.SEMANTIC) for name in tree.split_folders(place, split)]
             if here := next((name for name in semantic if (root / name).is_dir()), None):
@@ -155,7 +163,7 @@ def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
         for label in tree.table().values():
             if label.thing:
                 yield Coverage(scope=scope, category=label.name, state="exhaustive")
-        yield from tree.read_labels(root, split).findings
+        yield from labels.findings
 
 
 def parse(item: Item) -> Parsed:

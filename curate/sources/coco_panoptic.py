@@ -19,7 +19,7 @@ relative to the root.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -68,15 +68,22 @@ class _File(NamedTuple):
     found: panoptic.PanopticFile
 
 
-def scan(root: Path, splits: tuple[str, ...], json: str = "", masks: str = "", images: str = "") -> list[Item]:
+def scan(
+    root: Path,
+    splits: tuple[str, ...],
+    held: Sequence[_File] | None = None,
+    json: str = "",
+    masks: str = "",
+    images: str = "",
+) -> list[Item]:
     """One item per image that a file names.
 
     Raises:
-        SourceError: there is no panoptic file, or one is malformed, or two name one image.
+        SourceError: as :func:`survey`, or two files name one image.
         UsageError: a file or folder that an option names is not there.
     """
     items: dict[str, Item] = {}
-    for file in _files(root, splits, json, masks):
+    for file in held or survey(root, splits, json, masks):
         folder = _folder(root, images, file.name)
         there = list_files(root, folder, (".jpg", ".jpeg", ".png", ".JPG")) if folder is not None else {}
         for name, entry in file.found.entries.items():
@@ -89,7 +96,13 @@ def scan(root: Path, splits: tuple[str, ...], json: str = "", masks: str = "", i
     return sorted(items.values(), key=lambda item: item.id)
 
 
-def _files(root: Path, splits: tuple[str, ...], json: str, masks: str) -> list[_File]:
+def survey(root: Path, splits: tuple[str, ...], json: str = "", masks: str = "", images: str = "") -> list[_File]:
+    """The panoptic files.
+
+    Raises:
+        SourceError: there is none, or one is malformed.
+        UsageError: a file or folder that an option names is not there.
+    """
     if json and not (root / json).is_file():
         raise UsageError(f"option json={shown(json)}", "no such file", f"expected a file below {shown(root)}")
     if masks and not (root / masks).is_dir():
@@ -127,10 +140,17 @@ def _folder(root: Path, images: str, name: str) -> str | None:
     return next((folder for folder in (name, f"images/{name}", "images") if (root / folder).is_dir()), None)
 
 
-def records(root: Path, splits: tuple[str, ...], json: str = "", masks: str = "", images: str = "") -> Iterator[Record]:
+def records(
+    root: Path,
+    splits: tuple[str, ...],
+    held: Sequence[_File] | None = None,
+    json: str = "",
+    masks: str = "",
+    images: str = "",
+) -> Iterator[Record]:
     """The classes that the files declare, and annotations of no image."""
     labels: dict[str, Label] = {}
-    for file in _files(root, splits, json, masks):
+    for file in held or survey(root, splits, json, masks):
         yield from file.found.findings
         labels |= {label.name: label for label in file.found.labels.values()}
     for name, label in sorted(labels.items()):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -124,14 +124,14 @@ class _Set(NamedTuple):
     masks: dict[tuple[int, int], str]
 
 
-def scan(root: Path, splits: tuple[str, ...]) -> list[Item]:
+def scan(root: Path, splits: tuple[str, ...], held: Sequence[_Set] | None = None) -> list[Item]:
     """One item per image that the ground truth names.
 
     Raises:
-        SourceError: ``root`` holds neither set, or a ground truth or list of pairs is missing or malformed.
+        SourceError: as :func:`survey`.
     """
     items = []
-    sets = _survey(root, splits)
+    sets = held or survey(root, splits)
     labels = find_files(root, "", ".json")
     for part in sets:
         folder = f"{_DATA}/{part.name}/jpg"
@@ -162,7 +162,12 @@ def _trouble(root: Path, path: str, labels: Listing) -> SourceError | None:
     return SourceError(root / path, "no such file", "expected the label file that a pair names")
 
 
-def _survey(root: Path, splits: tuple[str, ...]) -> list[_Set]:
+def survey(root: Path, splits: tuple[str, ...]) -> list[_Set]:
+    """The sets with their ground truth.
+
+    Raises:
+        SourceError: ``root`` holds neither set, or a ground truth or list of pairs is missing or malformed.
+    """
     folders = {name: [f"{_DATA}/{name}"] for name in SOURCE.splits}
     sets = []
     for name in chosen_splits(root, "pixel_retrieval", SOURCE, folders, splits):
@@ -201,9 +206,9 @@ def _pickled(path: Path) -> dict[Any, Any]:
     return value
 
 
-def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
+def records(root: Path, splits: tuple[str, ...], held: Sequence[_Set] | None = None) -> Iterator[Record]:
     """Landmarks, coverage, and pairs whose label has no use."""
-    sets = _survey(root, splits)
+    sets = held or survey(root, splits)
     yield from landmarks({part.name: part.truth for part in sets})
     for part in sets:
         yield Coverage(scope=f"revisitop/{part.name}", category="*", state="exhaustive")

@@ -20,7 +20,7 @@ Layout, below the folder that is named or its ``datasets/``::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -103,16 +103,16 @@ class _Set(NamedTuple):
     truth: Truth
 
 
-def scan(root: Path, splits: tuple[str, ...], distractors: str = "none") -> list[Item]:
+def scan(
+    root: Path, splits: tuple[str, ...], held: Sequence[_Set] | None = None, distractors: str = "none"
+) -> list[Item]:
     """One item per image that the ground truth names.
 
     Raises:
-        SourceError: ``root`` holds none of the sets, or a ground truth is missing or malformed.
-        UsageError: ``distractors`` is neither all, none nor a number.
+        SourceError, UsageError: as :func:`survey`.
     """
-    _wanted(distractors)
     items = []
-    for part in _survey(root, splits):
+    for part in held or survey(root, splits, distractors):
         files = list_files(root, f"{part.folder}/jpg", ".jpg")
         index = {name: {"index": i} for i, name in enumerate(part.truth.images)}
         images = {name: _Image("gallery", place, None, None) for name, place in index.items()}
@@ -126,7 +126,14 @@ def scan(root: Path, splits: tuple[str, ...], distractors: str = "none") -> list
     return sorted(items, key=lambda item: item.id)
 
 
-def _survey(root: Path, splits: tuple[str, ...]) -> list[_Set]:
+def survey(root: Path, splits: tuple[str, ...], distractors: str = "none") -> list[_Set]:
+    """The sets with their ground truth.
+
+    Raises:
+        SourceError: ``root`` holds none of the sets, or a ground truth is missing or malformed.
+        UsageError: ``distractors`` is neither all, none nor a number.
+    """
+    _wanted(distractors)
     sets = []
     for name in _chosen(root, splits):
         if name in SETS:
@@ -153,9 +160,11 @@ def _wanted(distractors: str) -> int | None:
     return int(distractors)
 
 
-def records(root: Path, splits: tuple[str, ...], distractors: str = "none") -> Iterator[Record]:
+def records(
+    root: Path, splits: tuple[str, ...], held: Sequence[_Set] | None = None, distractors: str = "none"
+) -> Iterator[Record]:
     """Landmarks, coverage, and what was noticed about the lists as a whole."""
-    sets = _survey(root, splits)
+    sets = held or survey(root, splits, distractors)
     yield from landmarks({part.name: part.truth for part in sets})
     for part in sets:
         yield Coverage(scope=f"revisitop/{part.name}", category="*", state="exhaustive")
@@ -167,13 +176,15 @@ def records(root: Path, splits: tuple[str, ...], distractors: str = "none") -> I
         yield Coverage(scope=f"revisitop/{_DISTRACTORS}", category="*", state="exhaustive")
 
 
-def tables(root: Path, splits: tuple[str, ...], distractors: str = "none") -> Iterator[tuple[str, pa.Table]]:
+def tables(
+    root: Path, splits: tuple[str, ...], held: Sequence[_Set] | None = None, distractors: str = "none"
+) -> Iterator[tuple[str, pa.Table]]:
     """The judgements, and the distractors in batches: each an image known by id only, and a member of the gallery.
 
     Raises:
         SourceError: the list of distractors is missing or malformed.
     """
-    for part in _survey(root, splits):
+    for part in held or survey(root, splits, distractors):
         yield "judgements", _judgements(part)
     wanted = _wanted(distractors)
     if wanted == 0 or (splits and _DISTRACTORS not in splits):

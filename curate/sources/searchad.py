@@ -136,22 +136,40 @@ def roots(root: Path) -> dict[str, str]:
     return {source: str(root if source in _SPREAD else root / folder) for folder, source in FOLDERS.items()}
 
 
-def scan(root: Path, splits: tuple[str, ...]) -> list[Item]:
+class _Files(NamedTuple):
+    """What SearchAD's files list: the images of every split, and the default queries; and which splits are wanted."""
+
+    images: dict[str, list[files.Listed]]
+    queries: list[files.Query]
+    chosen: list[str]
+
+
+def survey(root: Path, splits: tuple[str, ...]) -> _Files:
+    """SearchAD's own files: those of all splits, since queries show images of any.
+
+    Raises:
+        SourceError: ``root`` has none of them or lacks one that was asked for, or one is malformed.
+    """
+    chosen = _splits(root, splits)
+    queries = files.queries(root)
+    return _Files({split: files.images(root, split) for split in files.present(root)}, queries, chosen)
+
+
+def scan(root: Path, splits: tuple[str, ...], held: _Files | None = None) -> list[Item]:
     """One item per image of the chosen splits, and per image that a default query shows.
 
     Raises:
-        SourceError: ``root`` has none of SearchAD's files or lacks one that was asked for, a file is malformed, or a
-            folder of images is a link that leaves ``root``.
+        SourceError: as :func:`survey`, or a folder of images is a link that leaves ``root``.
     """
-    chosen = _splits(root, splits)
-    shown_in_queries = {example.path for query in files.queries(root) for example in query.examples if example.path}
+    held = held or survey(root, splits)
+    shown_in_queries = {example.path for query in held.queries for example in query.examples if example.path}
     listed: dict[str, files.Listed] = {}
     again: dict[str, files.Listed] = {}
-    for split in files.present(root):
-        for image in files.images(root, split):
+    for images in held.images.values():
+        for image in images:
             if listed.setdefault(image.path, image) is not image:
                 again[image.path] = image
-    wanted = [image for image in listed.values() if image.split in chosen or image.path in shown_in_queries]
+    wanted = [image for image in listed.values() if image.split in held.chosen or image.path in shown_in_queries]
     wanted += [files.Listed(path, _UNLISTED, "", -1, None) for path in sorted(shown_in_queries - set(listed))]
     mappers, pictures = _mappers(), _Pictures(root)
     items: dict[str, Item] = {}
@@ -243,7 +261,7 @@ def name_image(path: str, mappers: dict[str, Mapper | None] | None = None) -> _N
     return _Named(key, source, inner)
 
 
-def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
+def records(root: Path, splits: tuple[str, ...], held: _Files | None = None) -> Iterator[Record]:
     """Classes, coverage of the splits, default queries, and folders whose images are not here."""
     labels = label_table("searchad")
     for row in labels:
@@ -251,22 +269,22 @@ def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
         yield Category(
             name=row["label"], supercategory=row["category"], role="other" if role == "other" else "benchmark"
         )
-    chosen = _splits(root, splits)
+    held = held or survey(root, splits)
     evaluated = [row["label"] for row in labels if row["role"] == "benchmark"]
     mappers = _mappers()
     examples: set[str] = set()
-    for query in files.queries(root):
+    for query in held.queries:
         yield from _query(query, mappers, known={row["label"] for row in labels})
         examples |= {example.path for example in query.examples if example.path}
-    listed = {image.path: split for split in files.present(root) for image in files.images(root, split)}
-    used = {listed.get(path, _UNLISTED) for path in examples} | set(chosen)
+    listed = {image.path: split for split, images in held.images.items() for image in images}
+    used = {listed.get(path, _UNLISTED) for path in examples} | set(held.chosen)
     for split in sorted(used):
         state = {"test": "withheld", _UNLISTED: "none"}.get(split, "exhaustive")
         for label in evaluated:
             yield Coverage(scope=f"searchad/{split}", category=label, state=state)  # type: ignore[arg-type]
     for path in sorted(examples):
         yield Member(image_id=name_image(path, mappers).id, role="support")
-    yield from _absent_folders(root, [path for path, split in listed.items() if split in chosen], mappers)
+    yield from _absent_folders(root, [path for path, split in listed.items() if split in held.chosen], mappers)
 
 
 def _absent_folders(root: Path, paths: Sequence[str], mappers: dict[str, Mapper | None]) -> Iterator[Record]:

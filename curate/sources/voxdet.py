@@ -80,23 +80,28 @@ SOURCE = Source(
 )
 
 
-def scan(root: Path, splits: tuple[str, ...]) -> list[Item]:
-    """One item per view and per scene.
+def survey(root: Path, splits: tuple[str, ...]) -> tree.Survey:
+    """The layout and the annotation files, which both items and categories come from.
 
     Raises:
         SourceError: ``root`` holds neither set, or a part of one is missing or malformed.
     """
-    return sorted(tree.items(root, tree.survey(root, _chosen(root, splits))), key=lambda item: item.id)
-
-
-def _chosen(root: Path, splits: tuple[str, ...]) -> list[str]:
     folders = {"train": ["OWID/P2"], "val": ["OWID/P2"], "test": ["RoboTools/test", "BOP/RoboTools/test"]}
-    return chosen_splits(root, "voxdet", SOURCE, folders, splits)
+    return tree.survey(root, chosen_splits(root, "voxdet", SOURCE, folders, splits))
 
 
-def records(root: Path, splits: tuple[str, ...]) -> Iterator[Record]:
+def scan(root: Path, splits: tuple[str, ...], held: tree.Survey | None = None) -> list[Item]:
+    """One item per view and per scene.
+
+    Raises:
+        SourceError: as :func:`survey`.
+    """
+    return sorted(tree.items(root, held or survey(root, splits)), key=lambda item: item.id)
+
+
+def records(root: Path, splits: tuple[str, ...], held: tree.Survey | None = None) -> Iterator[Record]:
     """Categories, instances, coverage, and what was noticed about the tree as a whole."""
-    held = tree.survey(root, _chosen(root, splits))
+    held = held or survey(root, splits)
     for part in held.parts:
         for name in sorted(set(part.categories.values())):
             yield Category(name=f"{part.name}/{name}", supercategory=part.supercategory)

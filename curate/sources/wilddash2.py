@@ -91,6 +91,14 @@ class _Frame(NamedTuple):
     error: SourceError | None  # what forbids reading one of its files
 
 
+class _Folder(NamedTuple):
+    """A folder of a split, relative to the root, and its ``panoptic.json`` if it has one that is read."""
+
+    split: str
+    path: str
+    file: panoptic.PanopticFile | None
+
+
 class _Picture(NamedTuple):
     path: str
     error: SourceError | None
@@ -114,15 +122,32 @@ def _key(below: str) -> str | None:
     return str(path.with_suffix("")) if path.suffix in _ENDINGS and ".." not in path.parts else None
 
 
-def scan(root: Path, splits: tuple[str, ...], *, stuff: bool | str = False) -> list[Item]:
-    """One item per picture, and per image that ``panoptic.json`` names.
+def survey(root: Path, splits: tuple[str, ...], *, stuff: bool | str = False) -> list[_Folder]:
+    """The folders of the splits with their ``panoptic.json``.
 
     Raises:
         SourceError: ``root`` is no WildDash tree, or ``panoptic.json`` is malformed.
         UsageError: ``stuff`` is neither yes nor no.
     """
-    take_stuff = _is_yes(stuff)
-    items = [item for split in _splits(root, splits) for item in _scan_split(root, split, take_stuff)]
+    _is_yes(stuff)
+    return [
+        _Folder(split, folder, _read_file(root, split, folder))
+        for split in _splits(root, splits)
+        for folder in _FOLDERS[split]
+        if (root / folder).is_dir()
+    ]
+
+
+def scan(
+    root: Path, splits: tuple[str, ...], held: Sequence[_Folder] | None = None, *, stuff: bool | str = False
+) -> list[Item]:
+    """One item per picture, and per image that ``panoptic.json`` names.
+
+    Raises:
+        SourceError, UsageError: as :func:`survey`.
+    """
+    folders = held or survey(root, splits, stuff=stuff)
+    items = [item for folder in folders for item in _scan_folder(root, folder, _is_yes(stuff))]
     return sorted(items, key=lambda item: item.id)
 
 
@@ -138,17 +163,11 @@ def _splits(root: Path, splits: Sequence[str]) -> list[str]:
     return chosen_splits(root, "wilddash2", SOURCE, _FOLDERS, splits)
 
 
-def _scan_split(root: Path, split: str, stuff: bool) -> Iterator[Item]:
-    for folder in _FOLDERS[split]:
-        if (root / folder).is_dir():
-            yield from _scan_folder(root, split, folder, stuff)
-
-
-def _scan_folder(root: Path, split: str, folder: str, stuff: bool) -> Iterator[Item]:
+def _scan_folder(root: Path, at: _Folder, stuff: bool) -> Iterator[Item]:
+    split, folder, file = at
     pictures: dict[str, list[_Picture]] = {}
     for name, error in find_files(root, folder, _ENDINGS).items():
         pictures.setdefault(str(_key(name)), []).append(_Picture(f"{folder}/{name}", error))
-    file = _read_file(root, split, folder)
     entries = _by_key(root, file) if file else {}
     labels = _labels(file) if file else {}
     masks = find_files(root, f"{folder}/{_MASKS}", ".png") if file else {}
@@ -186,12 +205,15 @@ def _read_file(root: Path, split: str, folder: str) -> panoptic.PanopticFile | N
     return panoptic.read_panoptic(root, file) if split == "public" and (root / file).is_file() else None
 
 
-def records(root: Path, splits: tuple[str, ...], *, stuff: bool | str = False) -> Iterator[Record]:
+def records(
+    root: Path, splits: tuple[str, ...], held: Sequence[_Folder] | None = None, *, stuff: bool | str = False
+) -> Iterator[Record]:
     """The classes, what is covered in each split, and annotations of no image."""
     take_stuff = _is_yes(stuff)
     declared: dict[str, _Label] = {}
-    for split in _splits(root, splits):
-        files = [file for folder in _FOLDERS[split] if (file := _read_file(root, split, folder))]
+    folders = held or survey(root, splits, stuff=stuff)
+    for split in dict.fromkeys(folder.split for folder in folders):
+        files = [folder.file for folder in folders if folder.split == split and folder.file]
         for file in files:
             declared |= {label.name: label for label in _declared(file)}
             yield from file.findings

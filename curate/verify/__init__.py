@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.codes import Severity
+from curate.codes import CODES, Severity
 from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.model import Finding
@@ -94,6 +94,13 @@ def verify(
         counts=kinds.counts(subject),
         fingerprint=target.fingerprint() if isinstance(target, Dataset) else None,
     )
+
+
+@np.errstate(all="ignore")
+def of_subject(subject: Subject, level: Level = "full") -> Iterator[Finding]:
+    """What the rules find in a subject that a reader has made; image files only where its roots are known."""
+    subject.memo["level"] = level
+    yield from _findings(subject, plan.make(subject, level, set(CODES)), level, set(CODES), 1, None)
 
 
 def folder(path: Path) -> list[Finding]:

@@ -15,8 +15,8 @@ import unicodedata
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from curate.errors import SourceError
 from curate.model import Finding, finding
 from curate.pictures import read_header
+from curate.verify import searchad
 from curate.verify.contents import LABELS, MANIFEST, kind_of
 from curate.verify.images import decode_fault
 from curate.verify.manifests import SUMS
@@ -185,35 +186,58 @@ def content(subject: Subject) -> Iterator[Finding]:
 
 
 def inside(subject: Subject) -> Iterator[Finding]:
-    """Members in a format of their own (COCO, Label Studio, anns.pt, pickles of revisitop, VOC) by that format's rules.
+    """Members in a format of their own (COCO, Label Studio, anns.pt, pickles of revisitop, VOC, SearchAD) by that
+    format's rules.
 
-    Each is read into memory, one after the other, under a name that no folder has: nothing is unpacked. F09, a warning,
-    for those that are not looked into: too large, too many, or one of several files that belong together.
+    Each is read into memory, one after the other, under a name that no folder has: nothing is unpacked. SearchAD's of
+    one folder are looked at together. F09, a warning, for those that are not looked into: too large, too many, or parts
+    of a dataset or release folder.
     """
     from curate.verify import verify  # which calls this
 
     path: Path = subject.memo["path"]
     wanted, left = _wanted(subject.memo["members"])
+    together: dict[str, dict[str, bytes]] = {}  # SearchAD's files, by their folder
     for name, data in _known(path, wanted):
         kind = kind_of(name, data)
         broken = kind is None and _is_broken_json(name, data)
         if kind == "searchad":
-            left.append(name)
+            together.setdefault(str(PurePosixPath(name).parent), {})[name] = data
         if (kind is None or kind == "searchad") and not broken:
             continue  # an archive may hold whatever else
-        where = f"{path}, {name}"
         with _in_memory(data) as file:
             for one in verify(file, files=False).findings:
-                if broken and one.code not in _OF_BROKEN:
-                    continue
-                place, message = (encodable(text.replace(str(file), where)) for text in (one.where, one.message))
-                yield replace(one, where=place, message=message, item=one.item or encodable(name))
+                if not broken or one.code in _OF_BROKEN:
+                    yield _named(one, path, {file: name})
+    for members in together.values():
+        yield from _searchad(path, members)
     if left:
         listed = ", ".join(left[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
         count = f"{len(left):,} member{'s were' if len(left) > 1 else ' was'}"
         text = f"{count} not looked into: {listed}; expected files that can be checked one by one"
         hint = "unpack it and verify the folder"
         yield finding("F09", encodable(str(path)), encodable(text), severity="warning", hint=hint)
+
+
+def _searchad(path: Path, members: Mapping[str, bytes]) -> Iterator[Finding]:
+    """What is wrong with SearchAD's files of one folder, which belong together."""
+    from curate.verify import of_subject  # which calls this
+
+    with ExitStack() as stack:
+        files = {stack.enter_context(_in_memory(data)): name for name, data in members.items()}
+        parts = {PurePosixPath(name).name.lower(): file for file, name in files.items()}
+        held, found = searchad.load(path, parts)
+        for one in (*found, *(of_subject(held) if held is not None else ())):
+            yield _named(one, path, files)
+
+
+def _named(one: Finding, path: Path, files: Mapping[Path, str]) -> Finding:
+    """A finding with the names of members where it has those of the files that these were read from."""
+    place, message, item = one.where, one.message, one.item
+    for file, name in sorted(files.items(), reverse=True):  # 10 before 1
+        item = item or (name if str(file) in place or len(files) == 1 else None)
+        place, message = (text.replace(str(file), f"{path}, {name}") for text in (place, message))
+    return replace(one, where=encodable(place), message=encodable(message), item=item and encodable(item))
 
 
 def _is_broken_json(name: str, data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ MARK = "curate_export.json"  # of an export that is a folder
 MANIFEST = "dataset.json"
 # Files that may hold labels, by their endings.
 LABELS = {".json", ".pt", ".pth", ".pkl", ".pickle", ".xml", ".zip", ".tar", ".tgz", ".gz"}
-_SEARCHAD = {*searchad.ANNOTATIONS.values(), searchad.TEST}
 _TITLES: dict[Kind, str] = {
     "anns_pt": "an anns.pt",
     "coco": "COCO JSON",
@@ -32,6 +32,15 @@ _TITLES: dict[Kind, str] = {
     "searchad": "SearchAD",
     "voc": "VOC XML",
 }
+# What a folder of some kinds holds, and nothing else that is looked at.
+_ALONE: dict[Kind, str] = {
+    "pictures": "pictures alone",
+    "searchad": "SearchAD's annotations, its mapping of test images, and pictures",
+    "voc": "XML files, ImageSets and pictures",
+}
+_LISTS = re.compile(r"(?:.*/)?ImageSets/.*\.txt")  # which images are of which set, in VOC's tree
+# SearchAD's files that follow from its annotations, and its examples of each class.
+_OF_SEARCHAD = re.compile(r"searchad_(?:train|val)_image_level_\w+_min_box_[\d.e+]+\.json|default_queries/[^/]+\.json")
 _HEAD = 1 << 16
 _NAMED = 4
 
@@ -47,7 +56,7 @@ class Contents(NamedTuple):
 def kind_of(name: str, head: bytes) -> Kind | None:
     """The kind of a label file, by its name and its beginning; None if it looks like none."""
     name, suffix = PurePosixPath(name).name.lower(), PurePosixPath(name).suffix.lower()
-    if name in _SEARCHAD:
+    if name in searchad.NAMES:
         return "searchad"
     if suffix == ".json":
         if looks_like_tasks(head[:_HEAD]):
@@ -137,14 +146,20 @@ def exported(folder: Path) -> str | None:
     return None if form is None else encodable(form if isinstance(form, str) and len(form) < 40 else short(form))
 
 
-def passed_over(folder: Path, names: list[str]) -> Iterator[Finding]:
-    """F09 for files of a folder that are none of its kind: a warning where they could hold labels."""
+def passed_over(folder: Path, kind: Kind) -> Iterator[Finding]:
+    """F09 for files of a folder that are not looked at as its kind: a warning where they could hold labels."""
+    names = [name for name in survey(folder).others if not (kind == "voc" and _LISTS.match(name))]
     if not names:
         return
-    names = sorted(names, key=lambda name: PurePosixPath(name).suffix.lower() not in LABELS)
-    doubtful = PurePosixPath(names[0]).suffix.lower() in LABELS
+
+    def may_hold_labels(name: str) -> bool:
+        known = kind == "searchad" and _OF_SEARCHAD.fullmatch(name)
+        return PurePosixPath(name).suffix.lower() in LABELS and not known
+
+    names.sort(key=lambda name: not may_hold_labels(name))
+    doubtful = may_hold_labels(names[0])
     listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    text = f"{len(names):,} other file{'' if len(names) == 1 else 's'} not looked at: {listed}; expected pictures alone"
+    text = f"{len(names):,} other file{'' if len(names) == 1 else 's'} not looked at: {listed}; expected {_ALONE[kind]}"
     hint = "verify what holds labels by itself" if doubtful else None
     severity: Any = "warning" if doubtful else "info"
     yield finding("F09", encodable(str(folder)), encodable(text), severity=severity, hint=hint)

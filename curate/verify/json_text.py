@@ -76,10 +76,13 @@ def decode(part: bytes, where: str, depth: int = 0) -> tuple[Any, list[Finding]]
     try:
         value = msgspec.json.decode(part)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        found = list(scan(part.decode("utf-8", "replace"), where, depth))
-        mended, problem = _mended(Path(where), part)
-        value = None if problem else msgspec.json.decode(mended)
-        return value, found or [finding("F04", where, str(error))]
+        readable = part.decode("utf-8", "replace")  # that it is no UTF-8 is for the reader of the file to say
+        found = list(scan(readable, where, depth))
+        mended, problem = _mended(Path(where), readable.encode())
+        if problem is None:
+            return msgspec.json.decode(mended), found or [finding("F04", where, str(error))]
+        named = problem.code == "F05" and any(one.code == "F05" for one in found)
+        return None, found if named else [*found, problem]
     levels, keys = _measure(value)
     if levels + depth > MAX_DEPTH or not _keys_stand_once(part, keys) or _has_long_integer(part):
         return value, list(scan(part.decode("utf-8"), where, depth))

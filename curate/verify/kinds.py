@@ -108,8 +108,8 @@ def read(path: Path, roots: Mapping[str, Path]) -> tuple[Kind, Subject | None, l
     if kind == "anns_pt":
         return kind, *anns.load(path, roots)
     subject, found = _READERS[kind].load(path)
-    if kind == "pictures" and path.is_dir():
-        found += contents.passed_over(path, contents.survey(path).others)
+    if kind in ("pictures", "searchad", "voc") and path.is_dir():
+        found += contents.passed_over(path, kind)
     if subject is not None:
         subject.add_roots(roots)
     return kind, subject, found

@@ -146,7 +146,7 @@ READING: Mapping[Kind, str] = {
 
 
 # What members of an archive may be, and the rules for these.
-_MEMBERS: tuple[Kind, ...] = ("coco", "label_studio", "anns_pt", "revisitop", "voc")
+_MEMBERS: tuple[Kind, ...] = ("coco", "label_studio", "anns_pt", "revisitop", "voc", "searchad")
 _OF_MEMBERS = sorted(
     {code for rule in _RULES if set(_MEMBERS) & set(rule.kinds.split()) for code in rule.codes.split()}
     | {code for kind in _MEMBERS for code in READING[kind].split()}

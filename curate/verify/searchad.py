@@ -5,7 +5,7 @@ A box is ``x1, y1, x2, y2`` in pixels, right and bottom exclusive; the size of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,23 @@ from curate.verify.subject import Subject, short
 SOURCE = "searchad"
 ANNOTATIONS = {split: f"searchad_annotations_{split}.json" for split in ("train", "val")}
 TEST = "searchad_test_mapping_id_to_imagepath.json"
+NAMES = (*ANNOTATIONS.values(), TEST)
 _SIDES = "xywh"
 
 
 def is_folder(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (*ANNOTATIONS.values(), TEST))
+    return any((folder / name).is_file() for name in NAMES)
 
 
-def load(path: Path) -> tuple[Subject | None, list[Finding]]:
-    """Read the files that are there: their images and boxes as a subject."""
+def load(path: Path, files: Mapping[str, Path] | None = None) -> tuple[Subject | None, list[Finding]]:
+    """Read the files that are there, or those in ``files`` by their names: their images and boxes as a subject."""
+    files = {name: path / name for name in NAMES} if files is None else files
     found: list[Finding] = []
     images: list[tuple[str, str, str]] = []  # path, split, place
     boxes: list[tuple[str, str | None, list[float] | None, str]] = []  # image, label, corners, place
     for split, name in (*ANNOTATIONS.items(), ("test", TEST)):
-        file = path / name
-        value = _object(file, found) if file.is_file() else {}
+        file = files.get(name)
+        value = _object(file, found) if file is not None and file.is_file() else {}
         for key, held in value.items():
             place = encodable(f"{file}, {key}")
             if split == "test":
@@ -70,6 +72,8 @@ def _object(file: Path, found: list[Finding]) -> dict[str, Any]:
     found += more
     if type(value) is dict:
         return value
+    if value is None and more:
+        return {}  # which says it all
     found.append(finding("S01", file, f"is {short(value)}; expected an object from image path to boxes"))
     return {}
 

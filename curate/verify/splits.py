@@ -145,7 +145,7 @@ _UNSET = {"0000-00-00", "1970-01-01", "1980-01-01", "2000-01-01"}  # what a cloc
 
 
 def withheld_truth(subject: Subject) -> Iterator[Finding]:
-    """Q07: truth of a class on an image for which coverage says that it is withheld."""
+    """Q07: truth of a class on an image for which coverage says that it is withheld, but for what a query shows."""
     state = subject.column("coverage", "state")
     hidden = subject.table("coverage").filter(pc.equal(state, "withheld")) if len(state) else None
     if hidden is None or not hidden.num_rows:
@@ -160,6 +160,8 @@ def withheld_truth(subject: Subject) -> Iterator[Finding]:
     for place in (image, of_annotation):
         for name in (category, pa.array(["*"] * len(image), pa.string())):
             hit |= flags(pc.is_in(pc.binary_join_element_wise(place, name, "\0"), value_set=whole(keys)))
+    for table in ("queries", "support"):
+        hit &= positions(subject.column("annotations", "id"), subject.column(table, "annotation_id")) < 0
     for row in np.flatnonzero(hit & subject.truth & (subject.image_index >= 0)).tolist():
         name = category[row].as_py()
         text = f"truth of {short(name)} on an image whose labels are withheld; expected none in a public dataset"

@@ -187,3 +187,20 @@ def test_a_pipe_is_no_file_of_vectors(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(SourceError, match="is not a regular file; expected arrays"):
         read_vectors(tmp_path / name)
+
+
+def test_what_is_shown_and_searched_is_compared_as_both() -> None:
+    """q is searched too: g1 is like it, and so is the query r; g2 is like nothing that is shown."""
+    angles = {"q": 0, "g1": 10, "g2": 90, "g3": 95, "r": -10}
+    images = [Image(id=f"s/{key}", source="s") for key in angles]
+    roles: Any = {"q": ["query", "gallery"], "r": ["query"], "g1": ["gallery"], "g2": ["gallery"], "g3": ["gallery"]}
+    members = [Member(image_id=f"s/{key}", role=role) for key, held in roles.items() for role in held]
+    data = from_records(Info(name="d"), [*images, *members])
+    turns = np.deg2rad(list(angles.values()))
+    vectors = Vectors(data.table("images")["id"].combine_chunks(), np.zeros((5, 2), np.float32), "")
+    order = [id.removeprefix("s/") for id in vectors.id.to_pylist()]
+    at = [list(angles).index(key) for key in order]
+    vectors = vectors._replace(vector=np.stack([np.cos(turns), np.sin(turns)], axis=1)[at].astype(np.float32))
+    code = dict(zip(order, clusters(data, vectors).tolist(), strict=True))
+    assert code["q"] == code["g1"] == code["r"]
+    assert len({code["q"], code["g2"], code["g3"]}) == 3

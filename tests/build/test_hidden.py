@@ -136,15 +136,17 @@ def test_the_public_part_is_the_same_whatever_is_hidden(
         for n, (key, category, instance, origin) in enumerate(labels)
     ]
     rows.append(box("s/c", 99, "bus"))  # some query must be answered
+    shown: list[Record] = [box("s/d", 88), asks("q2", "d", annotation_id="s/d#88")]  # which is public
     first = written(
         "one",
         *rows,
         Instance(id="set/hidden", category="secret"),
         Judgement(query_id="q:car", image_id="s/f", label=judged),
         Coverage(scope="s/c", category="bus", state="partial"),
+        *shown,
         found=len(rows),
     )
-    assert first == written("other", box("s/d", 1), found=7)
+    assert first == written("other", box("s/d", 1, "bus"), *shown, found=7)
 
 
 def test_numbers_are_shuffled_by_the_seed() -> None:
@@ -187,7 +189,8 @@ def test_images_that_public_labels_give_away_can_be_left_out() -> None:
     for part in (hidden.public, hidden.key):
         assert "s/c" not in part.table("images")["id"].to_pylist()
     # What a support set shows is public anyway, and stays.
-    known = build_hidden(dataset(*TRUTH, Support(query_id="t:bus", rank=1, image_id="s/c")), splits=["test"])
+    support = Support(query_id="t:bus", rank=1, image_id="s/c")
+    known = build_hidden(dataset(*TRUTH, support), splits=["test"], exclude_implied=True)
     assert "s/c" in known.public.table("images")["id"].to_pylist()
 
 
@@ -195,28 +198,95 @@ def errors(part: Dataset) -> list[str]:
     return [f"{one.code} {one.message}" for one in verify(part).findings if one.severity == "error"]
 
 
-def test_images_that_queries_show_are_kept_out_of_the_split() -> None:
-    query = Query(id="q2", kind="box", image_id="s/e", annotation_id="s/e#1", x=1, y=2, w=9, h=9, category="car")
-    data = dataset(*TRUTH, box("s/e", 2, "bus"), query)
+def asks(name: str, key: str, category: str | None = "car", **more: Any) -> Query:
+    return Query(id=name, kind="box", image_id=f"s/{key}", category=category, **{"x": 1, "y": 2, "w": 9, "h": 9} | more)
+
+
+def test_of_an_image_that_a_query_shows_only_that_is_public() -> None:
+    """e is of the split, and of no gallery: the query's own box is public, and the bus beside it is not."""
+    data = dataset(*TRUTH, box("s/e", 2, "bus"), asks("q2", "e", annotation_id="s/e#1"))
     members = data.table("members")
     data = data.replace(members=members.filter(pc.not_equal(members["image_id"], "s/e")))
     hidden = build_hidden(data, splits=["test"])
-    assert {"s/e#1", "s/e#2"} <= set(hidden.public.table("annotations")["id"].to_pylist())
+    assert hidden.public.table("annotations")["id"].to_pylist() == ["s/a#1", "s/b#1", "s/e#1"]
     withheld = [row["scope"] for row in hidden.public.table("coverage").to_pylist() if row["state"] == "withheld"]
-    assert withheld == ["s/c", "s/d", "s/f"]
+    assert withheld == ["s/c", "s/d", "s/e", "s/f"]
     assert ("q2", "s/c") in pairs(hidden.key)
     assert gallery(hidden.key).to_pylist() == ["s/c", "s/d", "s/f"]
+    numbered = hidden.public.images.set_index("id")["attributes"].dropna()
+    assert numbered.index.to_list() == ["s/c", "s/d", "s/f"]
     # What is on an image that nobody is scored by is no truth of the test.
     assert hidden.shares == [Share("bus", 2, 0), Share("car", 1, 1)]
     command = hidden.key.info.command
-    assert command and command.steps[0].counts["shown by queries and kept out"] == 1
+    assert command and command.steps[0].counts["shown by queries or support sets"] == 1
+    assert {"s/e#1", "s/e#2"} <= set(hidden.key.table("annotations")["id"].to_pylist())
     assert errors(hidden.public) == errors(hidden.key) == []
 
 
+def test_an_image_of_the_gallery_that_a_query_shows_is_scored_by_the_rest_alone() -> None:
+    """That e shows a car everybody knows; who asks for a bus must find it. c's car is still to be found."""
+    data = dataset(*TRUTH, box("s/e", 2, "bus", **HUMAN), asks("q2", "e", annotation_id="s/e#1"))
+    hidden = build_hidden(data, splits=["test"], private=["s"])
+    assert gallery(hidden.public).to_pylist() == gallery(hidden.key).to_pylist() == [f"s/{key}" for key in "cdef"]
+    assert hidden.public.table("annotations")["id"].to_pylist() == ["s/a#1", "s/b#1", "s/e#1"]
+    buses = {("t:bus", f"s/{key}") for key in "cde"}
+    assert pairs(hidden.key) == {("q:car", "s/c"), ("q2", "s/c"), *buses}
+    ignored = [row for row in relevance(hidden.key).to_pylist() if row["label"] == "ignore"]
+    assert [(row["query_id"], row["image_id"]) for row in ignored] == [("q:car", "s/e")]
+    assert hidden.shares == [Share("bus", 3, 0), Share("car", 1, 0)]
+    numbers = [json.loads(text) for text in hidden.public.images["attributes"].dropna()]
+    assert sorted(one["hidden"]["test_id"] for one in numbers) == [0, 1, 2, 3]
+    # What is not listed is as it was before: negatives by coverage, and nothing unjudged.
+    assert [len(images) for _, images in unjudged(hidden.key)] == [0, 0, 0]
+    # That a query stands in the gallery is so already in what was given.
+    (text,) = errors(data)
+    assert text.startswith("Q01 image s/e is a query and stands in the gallery")
+    assert errors(hidden.public) == errors(hidden.key) == [text]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        asks("q2", "e"),  # a query without annotation tells all the same that its image shows a car
+        Support(query_id="q:car", rank=0, image_id="s/e"),
+        Support(query_id="t:bus", rank=1, image_id="s/b", annotation_id="s/e#1"),
+    ],
+)
+def test_what_an_image_is_known_to_show_is_passed_over(shown: Record) -> None:
+    hidden = build_hidden(dataset(*TRUTH, shown), splits=["test"])
+    assert ("q:car", "s/e") not in pairs(hidden.key)
+    assert ("q:car", "s/c") in pairs(hidden.key)
+
+
+def test_a_judgement_does_not_score_what_the_group_of_a_query_tells() -> None:
+    """Queries of a group ask for one thing: where one shows it, the others have nothing to find."""
+    judged = [Judgement(query_id="g1", image_id=f"s/{key}", label="easy") for key in "cde"]
+    groups = [asks("g1", "a", None, group="arch"), asks("g2", "e", None, group="arch")]
+    hidden = build_hidden(dataset(*TRUTH, *judged, *groups), splits=["test"])
+    listed = {row["image_id"]: row["label"] for row in relevance(hidden.key, ["g1"]).to_pylist()}
+    assert listed == {"s/c": "easy", "s/d": "easy", "s/e": "ignore"}
+
+
+def test_the_rest_of_a_shown_image_may_be_implied() -> None:
+    """c's car is its source's own label: the image stays for the query that shows its bus, and leaves the gallery."""
+    data = dataset(*TRUTH, asks("q2", "c", "bus", annotation_id="s/c#2"))
+    hidden = build_hidden(data, splits=["test"], exclude_implied=True)
+    for part in (hidden.public, hidden.key):
+        assert gallery(part).to_pylist() == ["s/d", "s/e", "s/f"]
+        assert "s/c" in part.table("images")["id"].to_pylist()
+    assert hidden.public.table("annotations")["id"].to_pylist() == ["s/a#1", "s/b#1", "s/c#2"]
+    assert hidden.shares == [Share("bus", 1, 0), Share("car", 1, 0)]
+
+
 def test_a_split_that_queries_show_all_of_is_refused() -> None:
+    """Where no role says what is searched, what queries show is not."""
     asked = [Query(id=f"q{key}", kind="image", image_id=f"s/{key}", category="car") for key in "cdef"]
+    data = dataset(*TRUTH, *asked)
+    bare = Dataset(data.info, {name: table for name, table in data.tables.items() if name != "members"})
     with pytest.raises(SchemaError, match=r"all of its 4 images are shown by queries.*choose queries from other"):
-        build_hidden(dataset(*TRUTH, *asked), splits=["test"])
+        build_hidden(bare, splits=["test"])
+    with pytest.raises(SchemaError, match=r"its 4 images show no category that is truth, but for what queries show"):
+        build_hidden(dataset(box("s/c", 1, **HUMAN), *asked), splits=["test"])
 
 
 def test_truth_that_nobody_searches_is_none() -> None:

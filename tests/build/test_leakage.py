@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from curate.build.leakage import build_without_leaks
@@ -205,6 +208,9 @@ def test_a_move_follows_links_and_goes_to_the_most() -> None:
         "moved from train to test",
         "moved from val to test",
     ]
+    told = "the fix leaves no image in it: all are linked with images of other splits"
+    empty = [(p.where, p.severity) for p in made.problems if p.message == told]
+    assert empty == [("split train", "warning"), ("split val", "warning")]
 
 
 def test_a_drop_between_splits() -> None:
@@ -215,6 +221,107 @@ def test_a_drop_between_splits() -> None:
 def test_an_instance_in_two_splits_may_be_forbidden() -> None:
     with pytest.raises(SchemaError, match=r"leaks by instance: 2 images .*: s/5 in test, s/6 in val"):
         build_without_leaks(divided(), forbid=["instance"])
+
+
+def test_an_image_that_is_shown_and_searched_stands_on_both_sides() -> None:
+    """q asks, and is searched for others: its copy in the gallery leaks all the same, and q need not leave."""
+    data = benchmark()
+    both = [Member(image_id="s/q", role="gallery"), Member(image_id="s/q", role="query")]
+    more = from_records(Info(name="d"), both).table("members")
+    others = data.table("members").filter(pc.not_equal(data.table("members")["image_id"], "s/q"))
+    data = data.replace(members=pa.concat_tables([others, more]).unify_dictionaries())
+    made = build_without_leaks(data)
+    assert [problem.message for problem in made.problems] == [
+        "2 images that share their content stand on 2 sides: s/q in queries and support, s/copy in gallery",
+        "2 images that share a sequence stand on 2 sides: s/q in queries and support, s/drive in gallery",
+    ]
+    fixed = build_without_leaks(data, fix="drop")
+    gallery = {m["image_id"] for m in fixed.table("members").to_pylist() if m["role"] != "query"}
+    assert gallery == {"s/q", "s/far", "s/d"}
+    # Alone with itself it is no leak; with another query that is its copy it is.
+    assert step(build_without_leaks(fixed), "leaks by copy")[0] == "leaks by copy: unproved"
+    clusters = np.array([0, 1, 2, 3, 4, 4])  # copy, d, drive, far, q, r
+    made = build_without_leaks(data, look=["near"], near=clusters)
+    assert made.problems[0].message.endswith("2 sides: s/r in queries and support, s/q in gallery")
+
+
+def test_distractors_that_are_too_young_leave_the_gallery_between_splits_too() -> None:
+    names = {"a": "train", "b": "train", "q": "test", "p": "test"}
+    data = with_dates()
+    split = [names.get(id.removeprefix("s/")) for id in data.table("images")["id"].to_pylist()]
+    images = data.table("images")
+    data = data.replace(images=images.set_column(images.schema.get_field_index("split"), "split", [split]))
+    for fix in ("drop", "move"):
+        made = build_without_leaks(data, look=["time"], before="2019", fix=fix, between="splits")  # type: ignore[arg-type]
+        assert sorted(set(members(data)) - set(members(made))) == ["b", "d"]
+        assert made.table("images").num_rows == images.num_rows
+        build_without_leaks(made, forbid=["time"], before="2019", between="splits", allow_unproved=True)
+
+
+def naive(data: Dataset, keys: dict[str, dict[str, Any]], between: str) -> set[tuple[str, str, str]]:
+    """Pairs of images that leak, kind by kind: every image against every other one."""
+    roles: dict[str, set[str]] = {}
+    for one in data.table("members").to_pylist():
+        roles.setdefault(one["image_id"], set()).add(one["role"])
+    split = dict(zip(*(data.table("images")[name].to_pylist() for name in ("id", "split")), strict=True))
+
+    def spans(a: str, b: str) -> bool:
+        if between == "splits":
+            return None not in (split[a], split[b]) and split[a] != split[b]
+        return bool(roles.get(a, set()) & {"query", "support"} and roles.get(b, set()) & {"gallery", "distractor"})
+
+    return {
+        (kind, a, b)
+        for kind, of in keys.items()
+        for a in split
+        for b in split
+        if a != b and of.get(a) is not None and of.get(a) == of.get(b) and spans(a, b)
+    }
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_fixed_is_gone(seed: int) -> None:
+    """Images with keys and roles at random, images of several roles among them."""
+    draw = random.Random(seed)
+    ids = [f"s/{i:02}" for i in range(draw.randint(6, 16))]
+    between: Any = draw.choice(["roles", "splits"])
+    fix: Any = draw.choice(["drop", "move"]) if between == "splits" else "drop"
+    keys: dict[str, dict[str, Any]] = {
+        kind: {id: draw.choice([None, *range(8)]) for id in ids} for kind in ("copy", "near", "sequence", "place")
+    }
+    records: list[Record] = []
+    for id in ids:
+        told = {name: keys[kind][id] for kind, name in (("copy", "sha256"), ("sequence",) * 2, ("place",) * 2)}
+        more = {name: None if value is None else str(value) for name, value in told.items()}
+        records.append(Image(id=id, source="s", split=draw.choice(["train", "val", "test", None]), **more))
+        records.append(Annotation(id=f"{id}#0", image_id=id, category=draw.choice(["car", "bus"])))
+        for role, often in (("query", 0.3), ("gallery", 0.6), ("distractor", 0.1), ("support", 0.1)):
+            if draw.random() < often:
+                records.append(Member(image_id=id, role=role))  # type: ignore[arg-type]
+                if role == "query":
+                    records.append(Query(id=f"q:{id}", kind="image", image_id=id, category="car"))
+    data = dataset(*records)
+
+    def near(part: Dataset) -> Any:
+        return np.array(
+            [-1 if (key := keys["near"][id]) is None else key for id in part.table("images")["id"].to_pylist()]
+        )
+
+    kinds: Any = list(keys)
+    found = build_without_leaks(data, look=kinds, between=between, near=near(data))
+    of_kinds = {one.what.split()[2].rstrip(":") for one in found.info.command.steps if one.what.endswith("found")}  # type: ignore[union-attr]
+    assert of_kinds == {kind for kind, _, _ in naive(data, keys, between)}
+    try:
+        made = build_without_leaks(data, look=kinds, between=between, fix=fix, near=near(data))
+    except SchemaError as error:
+        assert "leaves no gallery" in str(error)
+        return
+    assert naive(made, keys, between) == set()
+    before, after = (
+        dict(zip(*(overview(one)[c].to_pylist() for c in ("query_id", "positive")), strict=True))
+        for one in (data, made)
+    )
+    assert all(number or not before[query] for query, number in after.items())
 
 
 def with_dates() -> Dataset:

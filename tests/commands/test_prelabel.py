@@ -143,6 +143,15 @@ def test_a_picture_that_cannot_be_read(things: Path, curate: Curate, tmp_path: P
     assert "3.png" in problem["where"]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_pillow_warns_of_is_not_said(things: Path, curate: Curate, tmp_path: Path, jobs: str) -> None:
+    for i in range(2):
+        palette = PilImage.new("P", (64, 64))
+        palette.save(tmp_path / "pictures" / f"{i}.png", transparency=bytes(range(256)))
+    done = curate("prelabel", "things", "--segmenter", "ellipse", "--shard-size", "1", "-j", jobs, "-o", "out")
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

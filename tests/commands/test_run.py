@@ -90,6 +90,11 @@ def test_a_dry_run_says_which_roots_are_missing(curate: Run, here: Path) -> None
     [
         ((), "curate: curate run: was given no recipe; expected a file, or one of demo, "),
         (("--list", "--show"), "curate: --list, --show: were given together; expected one of them; "),
+        (
+            ("--list", "instre-xs"),
+            "curate: --list: was given together with a recipe; expected it alone; for ",
+        ),
+        (("--list", "--dry-run", "--root", "a=b"), "curate: --list: was given together with --dry-run, --root; "),
         (("mine.yaml",), "curate: --output: is missing; expected -o and a folder to write into, or --dry-run"),
         (("instre-x", "-o", "made"), "did you mean 'instre-xs'?"),
         (("mine.yaml", "-o", "made"), "curate: --root kitti=PATH: is missing; expected KITTI"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ class _Trap:
         return (print, ("it ran",))
 
 
+class _Shell:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, ("echo it ran",))
+
+
 def weights(**changes: Any) -> dict[str, Any]:
     state = dict(torch.load(CHECKPOINT, weights_only=True))
     for name, value in changes.items():
@@ -66,10 +72,13 @@ def weights(**changes: Any) -> dict[str, Any]:
     ("content", "said"),
     [
         (b"", "file is empty; expected a file of weights"),
-        (b"<html>login</html>", "holds more than weights, or is none|cannot be read"),
+        (b"<html>login</html>", "is no file of weights; expected sam_vit_b_01ec64.pth"),
+        (b"\0" * 5000, "is no file of weights"),
         (CHECKPOINT.read_bytes()[:200_000], "cannot be read"),
-        (pickle.dumps(_Trap(), 2), "holds more than weights, or is none"),
-        ({"a": _Trap()}, "holds more than weights, or is none.*it was not run"),
+        (pickle.dumps(_Trap(), 2), r"holds more than weights \(.*print\)"),
+        (pickle.dumps(_Trap(), 4), "is no file of weights"),
+        ({"a": _Shell()}, r"holds more than weights \(.*system\)"),
+        ({"a": _Trap()}, r"holds more than weights \(.*print\).*nothing of it was run"),
         ([1, 2], "is no table of weights by name"),
         ({}, "holds no weights"),
         ({"vision_encoder.pos_embed": torch.zeros(1, 2, 2, 768)}, "has no image_encoder.pos_embed.*transformers"),
@@ -77,14 +86,36 @@ def weights(**changes: Any) -> dict[str, Any]:
             {"image_encoder.pos_embed": torch.zeros(1, 2, 2, 160)},
             "is a Segment Anything model of width 160; expected one of",
         ),
-        (weights(mask_decoder__iou_token__weight=None), r"does not fit tiny-test \(.*expected the official layout"),
-        (weights(extra=torch.zeros(1)), "does not fit tiny-test"),
+        (
+            weights(mask_decoder__iou_token__weight=None),
+            r"does not fit tiny-test \(mask_decoder.iou_token.weight is missing\); expected the official layout",
+        ),
+        (weights(extra=torch.zeros(1)), r"does not fit tiny-test \(it has extra too\)"),
+        (
+            weights(mask_decoder__iou_token__weight=torch.zeros(1, 63)),
+            r"does not fit tiny-test \(mask_decoder.iou_token.weight has the shape \(1, 63\) and not \(1, 64\)\)",
+        ),
+        # A number that says to stand there 10^12 times: small as a file, terabytes once it is converted.
+        (
+            weights(mask_decoder__iou_token__weight=torch.zeros(1, dtype=torch.float16).expand(10**12)),
+            r"does not fit tiny-test \(mask_decoder.iou_token.weight has the shape \(1000000000000,\)",
+        ),
+        (weights(extra=torch.zeros(1, dtype=torch.float16).expand(10**12)), r"does not fit tiny-test \(it has extra"),
+        (
+            weights(mask_decoder__iou_token__weight=torch.zeros(1, 64, dtype=torch.int64)),
+            r"does not fit tiny-test \(mask_decoder.iou_token.weight holds no plain numbers\)",
+        ),
+        (weights(mask_decoder__iou_token__weight=torch.zeros(1, 64).to_sparse()), "does not fit tiny-test"),
+        (weights(mask_decoder__iou_token__weight=torch.zeros(1, 64, device="meta")), "does not fit tiny-test"),
     ],
     ids=[
         "empty",
         "html",
+        "zeros",
         "cut",
         "pickle",
+        "newer pickle",
+        "shell",
         "trap",
         "list",
         "nothing",
@@ -92,18 +123,26 @@ def weights(**changes: Any) -> dict[str, Any]:
         "other width",
         "missing",
         "extra",
+        "shape",
+        "bomb",
+        "bomb too many",
+        "integers",
+        "sparse",
+        "no values",
     ],
 )
-def test_wrong_files_are_one_clear_error(content: Any, said: str, tmp_path: Path, capsys: Any) -> None:
+def test_wrong_files_are_one_clear_error(content: Any, said: str, tmp_path: Path, capfd: Any, recwarn: Any) -> None:
     path = tmp_path / "weights.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(SourceError, match=f"weights.pth: ({said})") as raised:
+    with pytest.raises(SourceError, match=f"^{path}: ({said})") as raised:
         checkpoints.load(path)
     assert "\n" not in str(raised.value)
-    assert "it ran" not in capsys.readouterr().out
+    assert "weights_only" not in str(raised.value)  # no advice to run it all the same
+    assert not recwarn.list
+    assert "it ran" not in capfd.readouterr().out
 
 
 def test_no_weights_at_all(tmp_path: Path) -> None:
@@ -113,8 +152,11 @@ def test_no_weights_at_all(tmp_path: Path) -> None:
         checkpoints.load(None)
     with pytest.raises(SourceError, match=r"no such file.*sam_vit_b_01ec64\.pth"):
         checkpoints.load(tmp_path / "absent.pth")
-    with pytest.raises(SourceError, match="is a folder"):
+    with pytest.raises(SourceError, match=f"^{tmp_path}: is a folder"):
         checkpoints.load(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="pipe: is not a regular file"):
+        checkpoints.load(tmp_path / "pipe")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")

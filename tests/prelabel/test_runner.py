@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,11 +152,12 @@ def odd(folder: Path) -> Dataset:
     PilImage.new("RGB", (1, 1), (9, 9, 9)).save(folder / "one.png")
     PilImage.new("RGB", (20_000, 20)).save(folder / "long.png")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    os.mkfifo(folder / "pipe.png")  # to which nobody writes: opening it would wait for ever
     colour.save(folder / "other_size.png")
     sizes = {"one.png": (1, 1), "long.png": (20_000, 20), "other_size.png": (50, 40)}
     names = ["deep.png", "cmyk.jpg", "palette.png", "turned.jpg", "one.png", "long.png", "broken.png", "other_size.png"]
     records: list[Any] = []
-    for name in [*names, "absent.png"]:
+    for name in [*names, "absent.png", "pipe.png"]:
         width, height = sizes.get(name, (60, 40))
         records.append(Image(id=f"odd/{name}", source="odd", file_name=name, width=width, height=height))
         box = {"x": 0.0, "y": 0.0, "w": min(width, 30), "h": min(height, 30)}
@@ -177,6 +179,7 @@ def test_no_picture_stops_the_run(run: Run, tmp_path: Path, segmenter: str) -> N
     told = {(one.code, one.item) for one in outcome.problems if one.code != "M09"}
     assert told == {
         ("I01", "odd/absent.png"),
+        ("I01", "odd/pipe.png"),
         ("I02", "odd/other_size.png"),
         ("I04", "odd/broken.png"),
         ("B03", "odd/deep.png#flat"),
@@ -191,6 +194,40 @@ def test_no_picture_stops_the_run(run: Run, tmp_path: Path, segmenter: str) -> N
     assert tuple(outcome.problems) == outcome.dataset.problems
 
 
+def test_what_pillow_stumbles_over_is_a_finding(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its decoders raise errors of any type on damaged files."""
+    dataset = odd(tmp_path / "odd")
+    convert = PilImage.Image.convert
+
+    def stumble(self: PilImage.Image, *arguments: Any, **more: Any) -> PilImage.Image:
+        if self.mode == "CMYK":
+            raise IndexError("index out of range")
+        return convert(self, *arguments, **more)
+
+    monkeypatch.setattr(PilImage.Image, "convert", stumble)
+    (found,) = [one for one in run(dataset=dataset).problems if one.item == "odd/cmyk.jpg"]
+    assert (found.code, found.message) == ("I04", "does not decode (index out of range); no masks")
+
+
+def test_a_picture_that_was_mended_meanwhile_is_looked_at_again(run: Run, tmp_path: Path) -> None:
+    dataset = odd(tmp_path / "odd")
+    assert {"odd/broken.png", "odd/absent.png"} < {one.item for one in run(dataset=dataset, shard=1).problems}
+    for name in ("broken.png", "absent.png"):
+        (tmp_path / "odd" / name).write_bytes((tmp_path / "odd" / "palette.png").read_bytes())
+    again = run(dataset=dataset, shard=1)
+    assert not {"odd/broken.png", "odd/absent.png"} & {one.item for one in again.problems}
+    assert again.done_before == len(tasks.select(dataset)) - 2
+
+
+def test_without_clean_up_parts_are_not_counted(run: Run) -> None:
+    """Null is known to be unknown; 1 would be a statement."""
+    parts = {json.loads(row["attributes"])["prelabel"]["components"] for row in rows(run("grabcut", share=0.0))}
+    assert parts == {None}
+    assert None not in {
+        json.loads(row["attributes"])["prelabel"]["components"] for row in rows(run("grabcut", folder="w"))
+    }
+
+
 def test_ten_thousand_boxes_in_one_image(run: Run, tmp_path: Path) -> None:
     PilImage.new("RGB", (400, 300)).save(tmp_path / "many.png")
     boxes = np.random.default_rng(0).uniform(5, 250, (10_000, 2)).tolist()
@@ -199,6 +236,9 @@ def test_ten_thousand_boxes_in_one_image(run: Run, tmp_path: Path) -> None:
     info = Info(name="a", sources={"a": SourceRecord(title="A")}, roots={"a": str(tmp_path)})
     outcome = run(dataset=from_records(info, records))
     assert outcome.masks == 10_000
+    made = rows(outcome)
+    assert {row["parent_id"]: (row["w"], row["h"]) for row in made}.keys() == {f"a/m#{i:05d}" for i in range(10_000)}
+    assert all(19 <= row["w"] <= 21 and 9 <= row["h"] <= 11 for row in made)
 
 
 def test_only_what_was_asked_for(scenes: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from curate.engine import map_chunks
 from curate.errors import SourceError
 from curate.importing import import_source
 from curate.model import Item
+from curate.sources import _files
 
 Tree = Callable[..., Path]
 NAMES = sources.names()
@@ -55,6 +57,31 @@ def test_items_are_sorted_and_stable(name: str, tree: Tree) -> None:
     assert first
     assert [item.id for item in first] == sorted({item.id for item in first})
     assert [item[:5] for item in sources.load(name).scan(root, ())] == [item[:5] for item in first]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(sources.load(name), "survey")])
+def test_what_a_survey_reads_is_read_once(name: str, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label files of a whole split may be large; both the items and what is said of the whole come from them."""
+    root = tree(name)
+    read: Counter[Path] = Counter()
+    plain = _files.read_regular
+    monkeypatch.setattr(_files, "read_regular", lambda path: (read.update([path]), plain(path))[1])
+    import_source(name, root)
+    assert read
+    assert max(read.values()) == 1
+
+
+@every_source
+def test_what_is_surveyed_is_what_is_scanned(name: str, tree: Tree) -> None:
+    """Given what a survey held or without it, a source says the same."""
+    root, module = tree(name), sources.load(name)
+    survey = getattr(module, "survey", None)
+    assert "held" not in importing.offered_options(name)
+    if survey is None:
+        return
+    held = survey(root, ())
+    assert [item[:5] for item in module.scan(root, (), held)] == [item[:5] for item in module.scan(root, ())]
+    assert list(module.records(root, (), held)) == list(module.records(root, ()))
 
 
 @every_source

@@ -102,8 +102,10 @@ def test_images_and_queries_are_those_of_revisitop(tree: Tree) -> None:
             for found in (dataset, whole)
         )
         assert pixel == own, name
-    union = whole.merge(dataset)
-    assert len(union.table("images")) == len(whole.table("images"))
+    for union in (whole.merge(dataset), dataset.merge(whole)):
+        assert len(union.table("images")) == len(whole.table("images"))
+        # A pair of the lists and its mask are one judgement, which names the mask.
+        assert union.table("judgements").equals(dataset.table("judgements"))
     assert union.info.relevance.target == "instance"
 
 

@@ -160,6 +160,41 @@ def test_labels_that_begin_otherwise_or_are_cut(tmp_path: Path) -> None:
     assert verify(zip_of(tmp_path / "c.zip", **{"a.json": b'{"x": NaN}', "._b.json": b"\0\5\x16\7"})).findings == ()
 
 
+SEARCHAD = {
+    "s/searchad_annotations_train.json": b'{"ACDC/a.png": [{"label": "Dog", "bbox": [1, 2, 30.5, 20]}]}',
+    "s/searchad_annotations_val.json": b'{"ACDC/b.png": []}',
+    "s/searchad_test_mapping_id_to_imagepath.json": b'{"0": "ACDC/c.png"}',
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "data", "code", "place"),
+    [
+        ("val", b'{"ACDC/b.png": [{"label": "Dog", "bbox": [9, 2, 3, 5]}]}', "B02", "val.json, ACDC/b.png[0]"),
+        ("val", b'{"ACDC/a.png": []}', "Q03", "val.json, ACDC/a.png"),
+        ("val", b'{"../b.png": []}', "P01", "val.json, ../b.png"),
+        ("val", b"[", "F04", "val.json, line 1, column 2"),
+        ("val", b"{}", None, ""),
+        ("train", b'{"ACDC/a.png": {}}', "S01", "train.json, ACDC/a.png"),
+    ],
+)
+def test_searchad_within_is_looked_at_as_a_whole(
+    tmp_path: Path, split: str, data: bytes, code: str | None, place: str
+) -> None:
+    """As the folder that it would be: an image of two splits is seen only where both files are read."""
+    assert verify(zip_of(tmp_path / "a.zip", **SEARCHAD)).findings == ()
+    held = SEARCHAD | {f"s/searchad_annotations_{split}.json": data}
+    elsewhere = {name.replace("s/", "t/"): data for name, data in SEARCHAD.items()}  # another one, and no twin
+    zipped = zip_of(tmp_path / "b.zip", **held, **elsewhere)
+    tarred = tar_of(tmp_path / "b.tgz", *((tarfile.TarInfo(name), text) for name, text in held.items()))
+    for path in (zipped, tarred):
+        report = verify(path)
+        assert [one.code for one in report.findings] == ([code] if code else [])
+        assert [one.where for one in report.findings] == ([f"{path}, s/searchad_annotations_{place}"] if code else [])
+        assert "fd/" not in str(report)
+    assert "Q03" in report.checked
+
+
 def test_pictures_within(tmp_path: Path) -> None:
     assert found(verify(zip_of(tmp_path / "a.zip", **{"a.png": PNG[:-30]}))) == [("I04", "a.png")]
     assert found(verify(zip_of(tmp_path / "b.zip", **{"a.png": b""}))) == [("I07", "a.png")]
@@ -181,7 +216,6 @@ def test_what_is_not_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         assert (one.code, one.severity) == ("F09", "warning")
         return one.message.partition(";")[0]
 
-    assert left(**{"s/searchad_annotations_val.json": b"{}"}).endswith("into: s/searchad_annotations_val.json")
     assert left(**{"in/dataset.json": b'{"tables": {"images": {}}}'}).endswith("into: in/dataset.json")
     assert left(**{"SHA256SUMS": b"", "model.pt": b"x"}) == "2 members were not looked into: SHA256SUMS, model.pt"
     monkeypatch.setattr("curate.verify.archives._INSIDE_MEMBERS", 1)

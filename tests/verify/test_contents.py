@@ -83,6 +83,32 @@ def test_other_files_beside_pictures(tmp_path: Path) -> None:
     assert one.message.startswith("2 other files not looked at: camera.json, notes.txt;")
 
 
+def test_other_files_beside_voc_and_searchad(tmp_path: Path) -> None:
+    """Lists of images are part of VOC's tree; what follows from SearchAD's annotations is told, and no warning."""
+    voc, searchad = tmp_path / "voc", tmp_path / "searchad"
+    for name in ("voc/ImageSets/Main", "searchad/default_queries"):
+        (tmp_path / name).mkdir(parents=True)
+    (voc / "a.xml").write_text("<annotation/>")
+    (voc / "ImageSets/Main/train.txt").write_text("a")
+    (searchad / "searchad_annotations_train.json").write_text('{"a.png": []}')
+
+    def passed_over(folder: Path) -> list[tuple[str, str]]:
+        report = verify(folder, only=["F09"])
+        assert report.kind == folder.name
+        return [(one.severity, one.message) for one in report.findings]
+
+    assert passed_over(voc) == passed_over(searchad) == []
+    (voc / "boxes.csv").write_text("")
+    (searchad / "default_queries/Dog.json").write_text("{}")
+    expected = "expected XML files, ImageSets and pictures"
+    assert passed_over(voc) == [("info", f"1 other file not looked at: boxes.csv; {expected}")]
+    expected = "expected SearchAD's annotations, its mapping of test images, and pictures"
+    assert passed_over(searchad) == [("info", f"1 other file not looked at: default_queries/Dog.json; {expected}")]
+    (voc / "boxes.json").write_text("{}")
+    (searchad / "more.json").write_text("{}")
+    assert [severity for folder in (voc, searchad) for severity, _ in passed_over(folder)] == ["warning"] * 2
+
+
 @pytest.mark.parametrize("form", ["revisitop", "lists"])
 def test_an_export(tmp_path: Path, form: str) -> None:
     (tmp_path / "curate_export.json").write_text(json.dumps({"format": form, "files": []}))
@@ -93,6 +119,12 @@ def test_an_export(tmp_path: Path, form: str) -> None:
         message, hint = refused(tmp_path)
         assert message.startswith("is an export to lists, which has no rules of its own; expected a dataset or release")
         assert hint == "verify the dataset that it was made from"
+
+
+@pytest.mark.parametrize("mark", [b'{"format": "\xff"}', b'\xff\xfe{\0"\0', b"[", b"\0"])
+def test_an_export_whose_mark_is_damaged(tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "curate_export.json").write_bytes(mark)
+    assert refused(tmp_path)[0].startswith("is ")
 
 
 @pytest.mark.parametrize("listed", [True, False])

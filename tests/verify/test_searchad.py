@@ -61,6 +61,17 @@ def test_each_fault(folder: Callable[..., Report], damage: Callable[[Json], obje
     assert [one.code for one in folder(damage).findings] == [code]
 
 
+def test_what_is_no_json_is_said_once(folder: Callable[..., Report], tmp_path: Path) -> None:
+    folder()
+    file = tmp_path / "searchad_annotations_val.json"
+    for text, codes in (('{"ACDC/c.png": [\n}', ["F04"]), ('{"ACDC/c.png": [NaN, }', ["F04", "F07"])):
+        file.write_text(text)
+        found = verify(tmp_path).findings
+        assert [one.code for one in found] == codes
+        assert found[0].where.startswith(f"{file}, line ")
+    assert found[0].where.endswith("line 1, column 22")
+
+
 def test_a_key_that_stands_twice(folder: Callable[..., Report], tmp_path: Path) -> None:
     folder()
     file = tmp_path / "searchad_annotations_val.json"

@@ -19,6 +19,7 @@ from curate.model import (
     Instance,
     Judgement,
     Parent,
+    Query,
     Record,
     SourceRecord,
     Support,
@@ -167,6 +168,14 @@ def test_truth_that_is_withheld(
     rows = [row for row in records if not (isinstance(row, Coverage) and scope == "toy/train")]
     report = check([*rows, Coverage(scope=scope, category=category, state="withheld")], only=["Q07"])
     assert found(report) == [("Q07", "error", item) for item in items]
+
+
+def test_what_a_query_or_a_support_set_shows_is_not_withheld(check: Check, records: list[Record]) -> None:
+    rows = [*records, Coverage(scope="toy/g2", category="*", state="withheld")]
+    shown = Support(query_id="q1", rank=0, image_id="toy/g2", annotation_id="toy/g2#0")
+    assert found(check([*rows, shown], only=["Q07"])) == [("Q07", "error", "toy/g2#fog")]
+    fog = Query(id="qf", kind="image", image_id="toy/g2", annotation_id="toy/g2#fog")
+    assert found(check([*rows, shown, fog], only=["Q07"])) == []
 
 
 def test_a_support_image_in_the_gallery(check: Check, records: list[Record]) -> None:
