@@ -100,7 +100,7 @@ def coverage_of(dataset: Dataset) -> Coverage:
     of_split = positions(table["scope"], splits)
     of_image = positions(table["scope"], images["id"])
 
-    by_split = np.full((len(splits), unknown + 1), -1)
+    by_split: Ints = np.full((len(splits), unknown + 1), -1)
     stated = of_split >= 0
     by_split[of_split[stated], category[stated]] = state[stated]
     split, by_split = _pointed(table, of_image, category, state, split, by_split)

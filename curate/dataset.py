@@ -7,6 +7,7 @@ stays on the Arrow tables (``dataset.table("annotations")``) and never imports p
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import sys
@@ -414,9 +415,74 @@ def positions(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedA
     """Where each of ``values`` stands in ``within`` (first place), as row numbers; -1 where it does not, or is null."""
     if not len(values) or not len(within):
         return np.full(len(values), -1)
+    if len(within) > max(_AT_ONCE, 8 * len(values)):
+        return _positions_of_few(values, within)
+    if min(len(values), len(within)) > _AT_ONCE and _ascend(values) and _ascend(within):
+        return _positions_of_sorted(values, within)
     found = pc.index_in(plain(values), value_set=whole(within), skip_nulls=True)
     rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return rows
+
+
+# Rows that are looked up together where both sides are sorted: what Arrow builds to find them takes 60 bytes for each.
+_AT_ONCE = 1 << 18
+
+
+def _ascend(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether a column of text is sorted by its UTF-8 bytes, and has no null."""
+    if not pa.types.is_string(column.type) or column.null_count:
+        return False
+    return all(
+        pc.all(pc.less_equal(column.slice(begin, number), column.slice(begin + 1, number)), min_count=0).as_py()
+        for begin in range(0, len(column) - 1, _AT_ONCE)
+        for number in [min(_AT_ONCE, len(column) - 1 - begin)]
+    )
+
+
+def _positions_of_few(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """:func:`positions` of few values among many: these are looked up in the few, block by block."""
+    known = whole(pc.unique(plain(values))).drop_null()
+    first = np.full(len(known) + 1, -1)  # the last stands for values that are null
+    if not len(known):
+        return np.full(len(values), -1)
+    for begin in range(0, len(within), _AT_ONCE):
+        found = pc.index_in(whole(within.slice(begin, _AT_ONCE)), value_set=known)
+        here = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(here >= 0)[::-1]  # of equal ones the first is to stay
+        rows = rows[first[here[rows]] < 0]
+        first[here[rows]] = rows + begin
+    code = pc.fill_null(pc.index_in(plain(values), value_set=known), -1).to_numpy(zero_copy_only=False)
+    rows_of: NDArray[np.int64] = first[code]
+    return rows_of
+
+
+def _positions_of_sorted(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """:func:`positions` of two sorted columns, block by block."""
+    rows = np.full(len(values), -1)
+    low = 0
+    for begin in range(0, len(within), _AT_ONCE):
+        block = whole(within.slice(begin, _AT_ONCE))
+        # Python compares by code points, which is the order of UTF-8 bytes.
+        high = bisect.bisect_right(range(len(values)), block[-1].as_py(), low, key=lambda row: values[row].as_py())
+        found = pc.fill_null(pc.index_in(whole(values.slice(low, high - low)), value_set=block), -1)
+        here = found.to_numpy(zero_copy_only=False).astype(np.int64)
+        rows[low:high] = np.where(here >= 0, here + begin, -1)
+        low = high
+    return rows
+
+
+def holds(column: pa.Array | pa.ChunkedArray, *words: str) -> NDArray[np.bool_]:
+    """Where a column of repeated words holds one of ``words``, without making text of it."""
+    if not pa.types.is_dictionary(column.type):
+        return flags(pc.is_in(column, value_set=pa.array(words, pa.string())))
+    found = np.zeros(len(column), bool)
+    place = 0
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        wanted = np.append(flags(pc.is_in(chunk.dictionary, value_set=pa.array(words, pa.string()))), False)
+        code = pc.fill_null(chunk.indices, len(chunk.dictionary)).to_numpy(zero_copy_only=False)
+        found[place : place + len(chunk)] = wanted[code]
+        place += len(chunk)
+    return found
 
 
 def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -424,7 +490,8 @@ def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     ordered = np.sort(numbers)
     first = np.ones(len(ordered), bool)
     first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first]
+    found: NDArray[np.int64] = ordered[first]
+    return found
 
 
 def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:
@@ -460,7 +527,10 @@ def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:
                     f"table {name}, column {field.name}", f"holds {column.type}", f"expected {field.type}"
                 ) from error
         columns.append(column)
-    table = pa.Table.from_arrays(columns, schema=schema).unify_dictionaries().combine_chunks()
+    table = pa.Table.from_arrays(columns, schema=schema).unify_dictionaries()
+    # Large pieces stay as they are: a table that is changed in one column shares the others with what it was made of.
+    if any(table.column(i).num_chunks > 1 + table.num_rows // _AT_ONCE for i in range(table.num_columns)):
+        table = table.combine_chunks()
     table = sort_by_key(name, table)
     check(name, table)
     return table
@@ -482,13 +552,27 @@ def sort_by_key(name: str, table: pa.Table) -> pa.Table:
     if table.num_rows < 2:
         return table
     keys = _key_columns(name, table)
-    if len(keys) == 1:
-        ordered = pc.less_equal(keys[0].slice(0, table.num_rows - 1), keys[0].slice(1))
-        if pc.all(ordered).as_py():
-            return table
+    if not any(key.null_count for key in keys) and _ordered(keys):
+        return table
     frame = pa.table(dict(zip(TABLES[name].key, keys, strict=True)))
     order = pc.sort_indices(frame, sort_keys=[(column, "ascending") for column in TABLES[name].key])
     return table.take(order).combine_chunks()
+
+
+def _ordered(keys: Sequence[pa.ChunkedArray]) -> bool:
+    """Whether rows are in the order of ``keys``, of which the first counts most; none of them is null."""
+    for begin in range(0, len(keys[0]) - 1, _AT_ONCE):
+        number = min(_AT_ONCE, len(keys[0]) - 1 - begin)
+        ordered: Any = None
+        for key in reversed(keys):
+            a, b = key.slice(begin, number), key.slice(begin + 1, number)
+            if ordered is None:
+                ordered = pc.less_equal(a, b)
+            else:
+                ordered = pc.or_(pc.less(a, b), pc.and_(pc.equal(a, b), ordered))
+        if not pc.all(ordered).as_py():
+            return False
+    return True
 
 
 def check(name: str, table: pa.Table) -> None:

@@ -152,7 +152,7 @@ def rle_from_window(window: NDArray[np.bool_], left: int, top: int, width: int, 
     flat[:-1].reshape(columns, rows + 1)[:, 1:] = window.T
     at = np.flatnonzero(flat[1:] != flat[:-1])
     column, row = np.divmod(at, rows + 1)
-    bounds = np.empty(len(at) + 2, np.int64)  # 0, start, end, start, end, ..., all
+    bounds: NDArray[np.int64] = np.empty(len(at) + 2, np.int64)  # 0, start, end, start, end, ..., all
     bounds[0], bounds[-1] = 0, width * height
     bounds[1:-1] = (column + left) * height + row + top
     if top + rows == height:

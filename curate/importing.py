@@ -108,7 +108,7 @@ def import_source(
         raise _all_broken(root, parsed.broken, len(read.items))
     findings = [*read.findings, *parsed.findings, *map(_left_out, parsed.broken)]
     tables = _joined(read.tables, parsed.tables)
-    found = Counts(images=tables["images"].num_rows, annotations=tables["annotations"].num_rows)
+    found = _found(tables, source)
     given = {"source": name, **({"splits": sorted(splits)} if splits else {}), **options}
     module = sources.load(name)
     info = Info(
@@ -178,6 +178,16 @@ def _joined(*sides: Mapping[str, list[pa.Table]]) -> dict[str, pa.Table]:
         for name, tables in side.items():
             parts[name] = [*parts.get(name, []), *tables]
     return {name: pa.concat_tables(tables) for name, tables in parts.items()}
+
+
+def _found(tables: Mapping[str, pa.Table], source: Source) -> Counts:
+    """The rows that an import found; instances where their number is published, to be compared with it."""
+    known = source.published is not None and source.published.instances is not None
+    return Counts(
+        images=tables["images"].num_rows,
+        annotations=tables["annotations"].num_rows,
+        instances=tables["instances"].num_rows if known and "instances" in tables else None,
+    )
 
 
 def _left_out(broken: _Broken) -> Finding:

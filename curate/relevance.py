@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.coverage import coverage_of
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.dataset import Dataset, flags, holds, plain, positions, whole
 from curate.errors import UsageError
 from curate.model import RelevanceRule
 
@@ -61,10 +61,10 @@ def searched(dataset: Dataset) -> Bools:
     """For each image, whether it is searched."""
     ids = dataset.table("images")["id"]
     members = dataset.table("members")
-    role = plain(members["role"])
-    named = members.filter(pc.is_in(role, value_set=pa.array(["gallery", "distractor"])))["image_id"]
+    named = members["image_id"].filter(pa.array(holds(members["role"], "gallery", "distractor")))
     if len(named):
-        return flags(pc.is_in(ids, value_set=whole(named)))
+        found: Bools = positions(ids, named) >= 0
+        return found
     aside = [members["image_id"], *(dataset.table(name)["image_id"] for name in ("queries", "support"))]
     return ~flags(pc.is_in(ids, value_set=pa.concat_arrays([whole(column.drop_null()) for column in aside])))
 

@@ -29,6 +29,7 @@ from curate.dataset import (
     empty_table,
     fingerprint,
     from_records,
+    holds,
     positions,
     table_of,
 )
@@ -491,3 +492,58 @@ def test_positions_are_first_places(values: list[str | None], within: list[str |
     found = positions(pa.array(values, pa.string()), pa.array(within, pa.string()))
     assert found.dtype == np.int64
     assert found.tolist() == [within.index(one) if one is not None and one in within else -1 for one in values]
+
+
+SORTED = st.lists(st.sampled_from(["", "a", "ab", "b", "\u00e4", "\uffff", "\U0001f600"]), max_size=30).map(sorted)
+
+
+@given(SORTED, SORTED, st.integers(1, 9), st.booleans(), st.booleans())
+def test_positions_block_by_block_are_those_at_once(
+    values: list[str], within: list[str], block: int, few: bool, null: bool
+) -> None:
+    """Sorted columns, and few values among many, are looked up in blocks; pieces of columns make no difference."""
+    held: list[str | None] = [*reversed(values)] if few else [*values]
+    held += [None] if null else []
+    expected = [within.index(value) if value is not None and value in within else -1 for value in held]
+    cut = len(within) // 2
+    pieces = pa.chunked_array([pa.array(within[:cut], pa.string()), pa.array(within[cut:], pa.string())])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.dataset._AT_ONCE", block)
+        assert positions(pa.array(held, pa.string()), pieces).tolist() == expected
+        many = pa.chunked_array([*pieces.chunks, *[pa.array(["zz"] * 300)]])
+        assert positions(pa.array(held, pa.string()), many).tolist() == expected
+
+
+def test_where_a_column_holds_a_word() -> None:
+    words: list[str | None] = ["gallery", None, "query", "gallery", "distractor"]
+    column = pa.chunked_array([pa.array(words[:2]).dictionary_encode(), pa.array(words[2:]).dictionary_encode()])
+    for held in (column, pa.array(words), column.cast(pa.string())):
+        assert holds(held, "gallery", "distractor").tolist() == [True, False, False, True, True]
+        assert holds(held, "nobody").tolist() == [False] * 5
+    assert holds(pa.array([None, None], pa.string()).dictionary_encode(), "gallery").tolist() == [False, False]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["gallery", "query"])), unique=True), st.integers(1, 4)
+)
+def test_rows_are_in_the_order_of_all_keys(rows: list[tuple[str, str]], block: int) -> None:
+    table = pa.table(
+        {"image_id": pa.array([a for a, _ in rows], pa.string()), "role": pa.array([b for _, b in rows], pa.string())}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.dataset._AT_ONCE", block)
+        held = conform("members", table)
+    assert list(zip(held["image_id"].to_pylist(), held["role"].to_pylist(), strict=True)) == sorted(rows)
+
+
+def test_large_pieces_of_a_table_are_shared_with_what_it_becomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is changed in one column costs that column; many small pieces become one."""
+    monkeypatch.setattr("curate.dataset._AT_ONCE", 4)
+    names = [f"s/{n:02}" for n in range(12)]
+    pieces = [pa.table({"id": names[n : n + 6], "source": ["s"] * 6}) for n in (0, 6)]
+    table = pa.concat_tables([conform("images", piece) for piece in pieces]).unify_dictionaries()
+    held = conform("images", table)
+    address = [[chunk.buffers()[2].address for chunk in one["id"].chunks] for one in (table, held)]
+    assert address[0] == address[1]
+    small = pa.concat_tables([conform("images", table.slice(n, 1)) for n in range(12)])
+    assert conform("images", small)["id"].num_chunks == 1

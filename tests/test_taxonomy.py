@@ -145,6 +145,22 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("condition", "note"),
+    [
+        ("", "x" * 200_000),
+        ("", "one\u2028two \x0b three"),
+        ("attributes.a=" + "[" * 5000, ""),
+        ("image.weather=fog", ""),
+    ],
+)
+def test_any_text_is_a_note_or_a_value(tmp_path: Path, condition: str, note: str) -> None:
+    for end in ("\n", "\r\n"):
+        file = write(tmp_path, f"car\tv\tkitti\tCar\texact\t{condition}\t{note}\n\n".replace("\n", end))
+        (rule,) = load(file).rules
+        assert (rule.text, rule.note) == (condition, note)
+
+
+@pytest.mark.parametrize(
     ("rules", "said"),
     [
         ("car\tv\tkitti\tCar\tequal\t\t\n", "mine.tsv:2: relation is 'equal'; expected one of exact, narrower"),
@@ -156,6 +172,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
         ("car\tv\tkitti\t\texact\tattributes.a=1\t\n", "source_label is empty"),
         ("car\tv\tkitti\t*\tnarrower\t\t\n", r"the label \* has a condition or another relation"),
         ("car\tv\tkitti\tCar\texact\tsize>3\t\n", r"condition is 'size>3'; expected attributes\.a\.b=value"),
+        ("car\tv\tkitti\tCar\texact\timage.wether=fog\t\n", r"condition is 'image.wether=fog'; expected .*a column"),
         ("car\tv\tkitti\tCar\texact\t\t\ncar\tv\tkitti\tCar\tpossible\t\t\n", "kitti, Car: stands twice for car"),
         (
             "car\tv\tkitti\tVan\texact\t\t\nbus\tv\tkitti\tVan\tnarrower\t\t\n",

@@ -97,13 +97,15 @@ def within(values: Floats, bounds: Sequence[Bound], classes: Ints | None = None,
         broken = np.zeros(number, bool)
         for bound in bounds:
             broken[classes[known & ~bound.holds(values)]] = True
-        return known & ~broken[classes]
-    deciding = np.full(number, -np.inf)
+        sound: Bools = known & ~broken[classes]
+        return sound
+    deciding: Floats = np.full(number, -np.inf)
     if of == "largest":
         np.maximum.at(deciding, classes[known], values[known])
     else:
-        deciding = np.bincount(classes[known], weights=values[known], minlength=number)
-    return known & within(deciding, bounds)[classes]
+        deciding = np.bincount(classes[known], weights=values[known], minlength=number).astype(np.float64)
+    chosen: Bools = known & within(deciding, bounds)[classes]
+    return chosen
 
 
 def classes_in_images(annotations: pa.Table, image: Ints) -> Ints:

@@ -122,19 +122,23 @@ def pick(candidates: Candidates, group: Ints, searched: Bools, queries_per: int)
     Costs time by the candidates tried, each with the targets in its group.
     """
     total = len(candidates.names)
-    # What a group takes with it when it leaves: for each target, the gallery images that show it.
+    # What a group takes with it when it leaves: for each target, the gallery images that show it. Only groups that have
+    # a candidate can leave; the others, of a million distractors, are not listed.
+    asking, own = np.unique(group[candidates.image], return_inverse=True)
     seen = candidates.seen_image * total + candidates.seen_target
     seen = distinct(seen[searched[candidates.seen_image]])
-    share, shown = np.unique(group[seen // total] * total + seen % total, return_counts=True)
-    first_share = np.searchsorted(share // total, np.arange(group.max(initial=-1) + 2)).tolist()
-    share_target, share_images = (share % total).tolist(), shown.tolist()
     left = np.bincount(seen % total, minlength=total)
+    seen = seen[np.isin(group[seen // total], asking)]
+    code = np.searchsorted(asking, group[seen // total])
+    share, shown = np.unique(code * total + seen % total, return_counts=True)
+    first_share = np.searchsorted(share // total, np.arange(len(asking) + 1)).tolist()
+    share_target, share_images = (share % total).tolist(), shown.tolist()
 
     first = np.searchsorted(candidates.target, np.arange(total + 1)).tolist()
     turn = first[:-1].copy()
-    group_of, image_of = group[candidates.image].tolist(), candidates.image.tolist()
+    group_of, image_of = own.tolist(), candidates.image.tolist()
     order = np.lexsort((np.arange(total), left)).tolist()
-    left, gone, number = left.tolist(), [False] * (len(first_share) - 1), [0] * total
+    left, gone, number = left.tolist(), [False] * len(asking), [0] * total
     used: set[tuple[int, int]] = set()
     rows = []
 
@@ -161,4 +165,6 @@ def pick(candidates: Candidates, group: Ints, searched: Bools, queries_per: int)
                 used.add((target, image_of[i]))
                 rows.append(candidates.row[i])
                 break
-    return Picked(np.sort(np.array(rows, np.int64)), np.array(number, np.int64), np.array(gone, bool))
+    left_gallery = np.zeros(int(group.max(initial=-1)) + 1, bool)
+    left_gallery[asking] = gone
+    return Picked(np.sort(np.array(rows, np.int64)), np.array(number, np.int64), left_gallery)

@@ -268,7 +268,7 @@ def _by_instance(dataset: Dataset) -> Ints:
 
 def components(number: int, a: Ints, b: Ints, more: int = 0) -> Ints:
     """For each of ``number + more`` things the least thing that pairs ``a``, ``b`` join it with; by label spreading."""
-    label = np.arange(number + more)
+    label: Ints = np.arange(number + more)
     while True:
         least = np.minimum(label[a], label[b])
         before = label.copy()
@@ -287,7 +287,8 @@ def gathered(number: int, found: Iterable[tuple[Ints, Ints]], most: int = 1 << 2
     The frames of a film may all be alike: their pairs are the square of them.
     """
     none = np.zeros(0, np.int64)
-    parts, held = [(none, none)], 0
+    parts: list[tuple[Ints, Ints]] = [(none, none)]
+    held = 0
     for pair in found:
         parts.append(pair)
         held += len(pair[0])

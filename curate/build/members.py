@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, plain, positions
+from curate.dataset import Dataset, holds, positions
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -26,7 +25,7 @@ def searchable(dataset: Dataset) -> Bools:
 
 def has_role(dataset: Dataset, role: str) -> Bools:
     members = dataset.table("members")
-    having = members.filter(pc.equal(plain(members["role"]), role))["image_id"]
+    having = members["image_id"].filter(pa.array(holds(members["role"], role)))
     has: Bools = positions(dataset.table("images")["id"], having) >= 0
     return has
 
@@ -38,11 +37,13 @@ def roles_of(dataset: Dataset, query_images: Ints, gallery: Bools) -> dict[str, 
     is_query = np.zeros(images.num_rows, bool)
     is_query[query_images] = True
     support = has_role(dataset, "support")
-    parts = {"query": is_query, "gallery": gallery & ~distractor, "distractor": distractor, "support": support}
-    members = pa.concat_tables(
-        pa.table({"image_id": images["id"].filter(pa.array(mask)), "role": pa.repeat(pa.scalar(role), int(mask.sum()))})
-        for role, mask in parts.items()
-    )
+    # In the order of the table, which then need not be sorted.
+    parts = {"distractor": distractor, "gallery": gallery & ~distractor, "query": is_query, "support": support}
+    rows = np.concatenate([np.flatnonzero(mask) for mask in parts.values()])
+    role = np.repeat(np.arange(len(parts), dtype=np.int32), [int(mask.sum()) for mask in parts.values()])
+    order = np.argsort(rows, kind="stable")
+    roles = pa.DictionaryArray.from_arrays(pa.array(role[order]), pa.array(list(parts)))
+    members = pa.table({"image_id": images["id"].take(pa.array(rows[order])), "role": roles})
     code = np.where(is_query, 1, 0)
     unused = ~is_query & ~gallery
     split = pa.DictionaryArray.from_arrays(pa.array(code, pa.int32(), mask=unused), pa.array(["gallery", "query"]))

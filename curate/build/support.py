@@ -28,7 +28,7 @@ from curate.build.candidates import Candidates, Target, Wanted, candidates_of, p
 from curate.build.groups import Group, groups_of
 from curate.build.members import has_role, roles_of
 from curate.build.sampling import seeded_order
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.dataset import Dataset, conform, flags, plain, positions, whole
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Step, finding
 
@@ -191,7 +191,8 @@ def _spread(dataset: Dataset, found: Candidates, fit: Bools, rank: Ints, number:
         by_seed = np.argsort(rank[rows[here]])
         here, third = here[by_seed], third[by_seed]
         ordered.append(rows[here[_turns(code[here], third, _ORDERED * number)]])
-    return np.concatenate([*ordered, np.zeros(0, np.int64)]).astype(np.int64)
+    found_rows: Ints = np.concatenate([*ordered, np.zeros(0, np.int64)])
+    return found_rows
 
 
 def _turns(source: Ints, third: Ints, number: int) -> Ints:
@@ -275,7 +276,8 @@ def _with_support(
     made = dataset.replace(support=pa.table({**support, "text": pa.array(texts, pa.string())}))
     used = positions(pc.unique(examples["image_id"]), ids)
     members = pa.table({"image_id": ids.take(pa.array(used)), "role": ["support"] * len(used)})
-    held = roles_of(dataset, own[own >= 0], gallery)["members"]
+    roles = [roles_of(dataset, own[own >= 0], gallery)["members"], members]
+    members = pa.concat_tables([conform("members", part) for part in roles]).unify_dictionaries()
     images = _support_split(made, used)
     counts = {
         "targets": len(found.names),
@@ -290,7 +292,7 @@ def _with_support(
         finding("Q12", f"{target} {name}", f"has {count} examples that may be shown; expected {number}", item=name)
         for name, count in few
     ]
-    return made.replace(members=pa.concat_tables([held, members]), images=images), findings, counts
+    return made.replace(members=members, images=images), findings, counts
 
 
 def _support_split(dataset: Dataset, used: Ints) -> pa.Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -13,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.coco.rows import Header
-from curate.dataset import json_column
+from curate.dataset import arrow_schema, json_column
 from curate.errors import SourceError
 from curate.model import Finding, finding
 
 UNSET: Any = msgspec.UNSET  # msgspec leaves such fields out when it writes
+CHUNK = 5_000  # rows that are decoded at a time
 _MOST_KEYS = 100
 
 
@@ -158,7 +160,18 @@ def own_column(rows: Rows, key: str, kind: pa.DataType) -> pa.Array:
                 values[i] = None
     if pa.types.is_dictionary(kind):
         return pa.array(values, pa.string()).dictionary_encode().cast(kind)
-    return pa.array(values, kind)
+    try:
+        return pa.array(values, kind)
+    except pa.ArrowInvalid:  # of whole numbers Arrow takes only those that a float64 holds exactly
+        return pa.array([_exact(rows, i, key, value) for i, value in enumerate(values)], kind)
+
+
+def _exact(rows: Rows, i: int, key: str, value: Any) -> Any:
+    """A value that a float64 holds; another goes back into its row."""
+    if type(value) is int and abs(value) > 1 << 53:
+        rows.put_back(i, key, value)
+        return None
+    return value
 
 
 _FITS: dict[str, set[type]] = {"string": {str}, "large_string": {str}, "int32": {int}, "double": {int, float}}
@@ -186,6 +199,9 @@ def attributes_column(rows: Rows, *, key: str | None, ids: Sequence[Any] | None 
     else:
         wrapped = list(map(_Foreign, foreign))
     array = json_column(wrapped)
+    if ids is not None and pc.any(pc.starts_with(array, _NONE_FOREIGN)).as_py():
+        # A row without foreign keys says the same whatever the rows beside it have.
+        array = pc.replace_substring_regex(array, f"^{re.escape(_NONE_FOREIGN)}", "{")
     longest = max(len(text) for text in _NOTHING.to_pylist())
     if pc.min(pc.binary_length(array)).as_py() > longest:
         return array
@@ -201,4 +217,35 @@ class _WithId(msgspec.Struct, gc=False):
     coco_id: Any
 
 
+_NONE_FOREIGN = '{"coco":{},'
 _NOTHING = pa.array(["{}", '{"coco":{}}'], pa.large_string())
+
+
+def own_texts(door: Door, rows: Rows, table: str, column: str) -> list[Any]:
+    key = door.key(table, column)
+    if key is None:
+        return [None] * rows.count
+    return [value if type(value) is str and value else None for value in rows.take(key)]
+
+
+def chunk_table(name: str, columns: Mapping[str, Any], rows: int) -> pa.Table:
+    schema = arrow_schema(name)
+    arrays, fields = [], []
+    for field in schema:
+        column = columns.get(field.name)
+        if column is None:
+            continue
+        arrays.append(column if column.type.equals(field.type) else _cast(column, field.type))
+        fields.append(field.with_nullable(True))
+    assert all(len(array) == rows for array in arrays)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        column = column.cast(pa.string()).dictionary_encode()
+    return column.cast(kind)
+
+
+def joined(name: str, parts: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(parts, promote_options="default") if parts else arrow_schema(name).empty_table()

@@ -93,9 +93,10 @@ class _Document:
         self.images = images
         self.annotations = annotations
         self.categories = dataset.table("categories")
-        headers = dataset.info.headers
-        self.foreign: dict[str, Any] = dict(next(iter(headers.values()))) if len(headers) == 1 else {}
-        self.category_extras: dict[str, Any] = self.foreign.pop("categories", {})
+        headers = list(dataset.info.headers.values())
+        self.foreign: dict[str, Any] = dict(_object(headers[0])) if len(headers) == 1 else {}
+        extras = _object(self.foreign.pop("categories", None))
+        self.category_extras = {name: _object(extra) for name, extra in extras.items()}
         self.image_ids = self._image_ids(keep_ids)
         self.category_ids = self._category_ids(keep_ids)
         self.annotation_ids = self._annotation_ids(keep_ids)
@@ -223,14 +224,19 @@ def _plain_columns(table: str) -> list[str]:
     return [column for column in OURS[table] if column not in ("own_id", "attributes")]
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """``value`` if it is a JSON object, as the headers that an import keeps are; they may come from any file."""
+    return value if isinstance(value, dict) else {}
+
+
 def _kept(found: list[Any], what: str, own: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     """COCO ids that a file had, if every row has one and none stands twice."""
-    missing = [i for i, value in enumerate(found) if type(value) is not int]
+    missing = [i for i, value in enumerate(found) if type(value) is not int or abs(value) >= 1 << 63]
     if missing or len(set(found)) != len(found):
         which = own[missing[0]].as_py() if missing else "several rows"
         raise UsageError(
             "--keep-ids",
-            f"{what} {which!r} has no whole-number id of its own" if missing else f"{what} ids repeat",
+            f"{what} {which!r} has no whole-number id of 64 bits of its own" if missing else f"{what} ids repeat",
             "expected a dataset imported from one COCO file",
             "leave --keep-ids out",
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from curate.commands.options import (
+    F,
     check_new_file,
     check_report_file,
+    output_options,
     report_options,
     root_option,
     show_result,
@@ -35,23 +38,23 @@ class _WithSubmit(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
+def _lists_and(truth: str) -> Callable[[F], F]:
+    """``--truth``, which is ``truth``, and ``--results``: what is scored and what is submitted are named alike."""
+
+    def decorate(function: F) -> F:
+        path = click.Path(path_type=Path)
+        lists = "The ranked lists; given several times, parts of one run."
+        function = click.option("--results", type=path, multiple=True, required=True, metavar="FILE", help=lists)(
+            function
+        )
+        return click.option("--truth", type=path, required=True, metavar="PATH", help=truth)(function)
+
+    return decorate
+
+
 @click.command("evaluate", cls=_WithSubmit)
 @click.argument("preset", type=click.Choice(PRESETS), metavar="PRESET")
-@click.option(
-    "--truth",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="PATH",
-    help="A dataset, or upstream's own truth.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="The ranked lists; given several times, parts of one run.",
-)
+@_lists_and("A dataset, or upstream's own truth.")
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
@@ -169,23 +172,8 @@ def _dataset(path: Path) -> tuple[Dataset | None, int]:
 
 
 @click.command("submit")
-@click.option(
-    "--truth",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="PATH",
-    help="The hidden test: a dataset of 'curate build hidden', or SearchAD's folder or test mapping.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="The ranked lists; given several times, parts of one run.",
-)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write submission.json.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@_lists_and("The hidden test: a dataset of 'curate build hidden', or SearchAD's folder or test mapping.")
+@output_options("submission.json")
 @click.option("--team", required=True, help="Name of the team.")
 @click.option("--model", required=True, help="Name of the model.")
 @click.option("--about", default="none", show_default=True, help="Paper, code or affiliation.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import permutations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,8 +119,24 @@ def check_new_file(file: Path, overwrite: bool, *inputs: Path) -> None:
     """
     if any(path.exists() and file.resolve() == path.resolve() for path in inputs):
         raise UsageError(file, "is also the input", hint="nothing is changed in place: name another file")
+    if file.is_dir():
+        raise UsageError(file, "is a folder", "expected the name of a file to write")
     if file.exists() and not overwrite:
         raise UsageError(file, "already exists", hint="give --overwrite to replace it, or name another place")
+
+
+def check_apart(places: Mapping[str, Path | None]) -> None:
+    """Refuse outputs (option -> place) that are one place or lie in one another, before the work starts.
+
+    Raises:
+        UsageError: two of ``places`` do.
+    """
+    given = [(option, path, path.resolve()) for option, path in places.items() if path is not None]
+    for (a, at, p), (b, _, q) in permutations(given, 2):
+        if p == q:
+            raise UsageError(f"{a} and {b}", f"name one place, {at}", "expected two")
+        if p in q.parents:
+            raise UsageError(b, f"lies in the output of {a}, {at}", "expected a place beside it")
 
 
 def check_report_file(file: Path, kind: type, verb: str, *inputs: Path) -> None:

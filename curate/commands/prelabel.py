@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from curate.commands.options import (
+    check_apart,
     check_new_file,
     dataset_argument,
     jobs_option,
@@ -24,6 +25,7 @@ from curate.commands.options import (
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
+    from curate.dataset import Dataset
     from curate.prelabel.runner import Outcome
     from curate.prelabel.tasks import Task
 
@@ -144,29 +146,17 @@ def command(
     """
     from curate import store
     from curate.prelabel import proof, runner
-    from curate.prelabel.tasks import select, select_images
 
-    if output is None and not dry_run:
-        raise UsageError("--output", "is missing", "expected -o and a folder to write, or --dry-run")
-    if output is not None:
-        store.ready_to_write(output, overwrite=overwrite, inputs=[dataset])
-    for file in (html_file, queue_file):
-        if file is not None:
-            check_new_file(file, overwrite, dataset)
-    opened = store.read(dataset)
-    if detector == "source":
-        tasks = select(opened, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
-    elif classes or without_mask:
-        what = "--class" if classes else "--without-mask"
-        raise UsageError(what, f"chooses among boxes that are there; {detector} looks for others")
-    else:
-        tasks = select_images(opened, sources=sources, roots=roots)
+    _check_places(dataset, output, overwrite, dry_run, html_file, queue_file, work)
     if ray_address is not None and engine != "ray":
         raise UsageError("--ray-address", "is given, but not --engine ray")
+    opened = store.read(dataset)
+    tasks = _tasks(opened, detector, classes, sources, without_mask, roots)
     if dry_run or output is None:
         show_result(_plan(tasks), _plan_text(tasks), as_json=as_json, quiet=quiet)
         return 0
     folder = work or output.with_name(f"{output.name}.work")
+    searching = {"weights": weights, "texts": texts or None, "threshold": threshold, "nms": nms, "points": points}
     with progress("prelabel", quiet=quiet) as tell:
         outcome = runner.run(
             opened,
@@ -176,40 +166,66 @@ def command(
             checkpoint=checkpoint,
             kind=kind,
             device=device,
-            detector=detector,
-            detector_options={
-                "weights": None if weights is None else str(weights),
-                "texts": texts or None,
-                "threshold": threshold,
-                "nms": nms,
-                "points": points,
-            },
-            engine=engine,
-            ray_address=ray_address,
             options={"masks": int(masks) if masks else None, "choose": choose, "chunk": chunk},
+            detector=detector,
+            detector_options=searching,
             share=clean,
             shard=shard_size,
             jobs=workers(jobs),
             threads=threads,
+            engine=engine,
+            ray_address=ray_address,
             prove=None if no_proof or segmenter == "ellipse" else proof.prove,
             progress=tell,
         )
     manifest = store.write(outcome.dataset, output, overwrite=overwrite)
-    if html_file is not None or queue_file is not None:
-        _look(outcome, html_file, queue_file, roots, overwrite)
+    _look(outcome, html_file, queue_file, roots, overwrite)
     shutil.rmtree(folder)
-    failed = [one for one in outcome.problems if one.code.startswith("I")]
-    result = {
-        "output": str(output),
-        "fingerprint": manifest.fingerprint,
-        "images": len(tasks),
-        "boxes": sum(len(task.wanted) for task in tasks),
-        "masks": outcome.masks,
-        "problems": dict(sorted(Counter(one.code for one in outcome.problems).items())),
-        "seconds": _seconds(outcome),
-    }
-    show_result(result, _text(result, outcome, len(failed)), as_json=as_json, quiet=quiet)
+    result = _result(outcome, tasks, output, manifest.fingerprint)
+    failed = sum(one.code.startswith("I") for one in outcome.problems)
+    show_result(result, _text(result, outcome, failed), as_json=as_json, quiet=quiet)
     return 1 if failed else 0
+
+
+def _check_places(
+    dataset: Path,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    html_file: Path | None,
+    queue_file: Path | None,
+    work: Path | None,
+) -> None:
+    """Refuse outputs that cannot be written, before the work starts."""
+    from curate import store
+
+    if output is None and not dry_run:
+        raise UsageError("--output", "is missing", "expected -o and a folder to write, or --dry-run")
+    if output is not None:
+        store.ready_to_write(output, overwrite=overwrite, inputs=[dataset])
+    check_apart({"--output": output, "--html": html_file, "--queue": queue_file, "--work": work})
+    for file in (html_file, queue_file):
+        if file is not None:
+            check_new_file(file, overwrite, dataset)
+
+
+def _tasks(
+    dataset: Dataset,
+    detector: str,
+    classes: tuple[str, ...],
+    sources: tuple[str, ...],
+    without_mask: bool,
+    roots: dict[str, str],
+) -> list[Task]:
+    """What is to be done: the boxes that are there, or the images that a detector is to search."""
+    from curate.prelabel.tasks import select, select_images
+
+    if detector == "source":
+        return select(dataset, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
+    if classes or without_mask:
+        what = "--class" if classes else "--without-mask"
+        raise UsageError(what, f"chooses among boxes that are there; {detector} looks for others")
+    return select_images(dataset, sources=sources, roots=roots)
 
 
 def _look(
@@ -225,6 +241,18 @@ def _look(
     if queue_file is not None:
         with atomic_file(queue_file, overwrite=overwrite) as stream:
             stream.write(prelabel.queue_csv(prelabel.proposals(outcome.dataset)))
+
+
+def _result(outcome: Outcome, tasks: list[Task], output: Path, fingerprint: str) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "fingerprint": fingerprint,
+        "images": len(tasks),
+        "boxes": sum(len(task.wanted) for task in tasks),
+        "masks": outcome.masks,
+        "problems": dict(sorted(Counter(one.code for one in outcome.problems).items())),
+        "seconds": _seconds(outcome),
+    }
 
 
 def _plan(tasks: list[Task]) -> dict[str, Any]:

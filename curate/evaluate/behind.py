@@ -232,7 +232,7 @@ def _compared(scores: Scores, other: Scores, draws: int) -> Comparison:
         raise UsageError(label, f"{scores.main} is no mean over queries; nothing can be paired", hint=hint)
     place = {query: i for i, query in enumerate(other.queries.query)}
     rows = [(i, place[query]) for i, query in enumerate(scores.queries.query) if query in place]
-    pairs = np.array([(mine.values[i], theirs.values[j]) for i, j in rows], np.float64).reshape(-1, 2)
+    pairs: Floats = np.array([(mine.values[i], theirs.values[j]) for i, j in rows], np.float64).reshape(-1, 2)
     pairs = pairs[~np.isnan(pairs).any(axis=1)]
     if not len(pairs):
         raise UsageError(label, "shares no query with the first run", "expected runs on the same queries")

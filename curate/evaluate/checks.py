@@ -48,7 +48,10 @@ def _queries(truth: Truth, ranking: Ranking, results: Results, strict: bool) -> 
     found = []
     unknown = np.flatnonzero(ranking.query < 0)
     if not len(ranking.query):
-        return []
+        if results.regions is not None:  # outlines alone are scored by themselves
+            return []
+        message = f"has no list for any of the {len(truth.queries)} queries"
+        return [finding("E03", results.name, message, severity="error", hint="was it written to its end?")]
     if len(unknown) == len(ranking.query):
         named = _examples(results.queries)
         message = f"no query of the results ({named}) is one of the truth ({_examples(truth.queries)})"

@@ -23,6 +23,7 @@ from curate.errors import SourceError, printable
 from curate.evaluate.ranking import Floats
 
 MAX_BYTES = 4 << 30
+BOM = b"\xef\xbb\xbf"
 _QUOTE, _BACKSLASH = 0x22, 0x5C
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[str])
@@ -51,7 +52,9 @@ def read_json_lists(path: Path) -> Iterator[Entry]:
     if not size:
         raise SourceError(path, "file is empty", "expected ranked lists")
     with path.open("rb") as stream:
-        text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        text: Any = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    if text[: len(BOM)] == BOM:
+        text = memoryview(text)[len(BOM) :]
     lists = _object(path, text)
     if set(lists) == {"metadata", "predictions"}:
         outer = lists["predictions"]

@@ -147,7 +147,7 @@ def match(truth: Truth, results: Results) -> Ranking:
 
 def place_items(names: pa.Array, truth: Truth) -> Ints:
     """Where each of ``names`` stands among the truth's items, by any of their names; -1: nowhere."""
-    place = np.full(len(names), -1, np.int64)
+    place: Ints = np.full(len(names), -1, np.int64)
     for values in truth.names:
         if (place < 0).any():
             found = pc.fill_null(pc.index_in(names, value_set=values, skip_nulls=True), -1)

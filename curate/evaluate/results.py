@@ -31,16 +31,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.errors import SourceError, UsageError, printable
-from curate.evaluate.json_lists import Entry, read_json_lists
+from curate.evaluate.json_lists import BOM, Entry, read_json_lists
 from curate.evaluate.ranking import Floats, Ints, Regions, Results, Truth
+from curate.evaluate.run_files import coded, read_run_file
 from curate.plain_pickle import unpickle
 
 MAX_PICKLE = 2 << 30
-_BLOCK = 64 << 20  # bytes of a run file read at a time
+_HEAD = 1 << 12  # bytes that tell what a file is
 _PORTION = 4 << 20  # rows of a Parquet file read at a time
 # What numpy raises of damaged files, beside ValueError: of a header cut short, of sizes that no machine has.
 _NUMPY = (OSError, EOFError, TokenError, OverflowError, MemoryError, KeyError, TypeError, NotImplementedError)
-_RUN_COLUMNS = ("query", "q0", "item", "rank", "score", "tag")
 
 
 def read_results(paths: Sequence[Path], truth: Truth) -> Results:
@@ -90,7 +90,7 @@ def _joined(parts: Sequence[Results]) -> Results:
 def _read(path: Path, truth: Truth) -> Results:
     try:
         with path.open("rb") as stream:
-            head = stream.read(16)
+            head = stream.read(_HEAD)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         found = "is a folder" if path.is_dir() else "no such file"
         raise SourceError(path, found, "expected a file of results") from None
@@ -102,9 +102,15 @@ def _read(path: Path, truth: Truth) -> Results:
         return _from_npz(path, truth)
     if head[:1] == b"\x80":
         return _from_pickle(path, path.stat().st_size, truth)
-    if head.lstrip()[:1] == b"{":
+    begin = head.removeprefix(BOM).lstrip()
+    if not begin:
+        raise SourceError(path, "is empty" if not head else "begins with nothing but blanks", "expected ranked lists")
+    if begin[:1] == b"[":
+        found = "is a JSON array, which names no query"
+        raise SourceError(path, found, "expected an object, {query: [item, ...]} or {query: {item: score}}")
+    if begin[:1] == b"{":
         return _from_entries(path.name, read_json_lists(path))
-    return _from_table(path, _run_file(path))
+    return _from_table(path, read_run_file(path))
 
 
 def _from_entries(name: str, entries: Iterable[Entry]) -> Results:
@@ -143,7 +149,7 @@ def _parquet(path: Path) -> pa.Table:
         if not {"query", "item"} <= set(names):
             raise SourceError(path, f"has the columns {', '.join(names)}", "expected query, item, and score or rank")
         wanted = ["query", "item", *(name for name in ("score", "rank") if name in names)]
-        parts = [_coded(file.read_row_groups(groups, wanted, use_threads=False)) for groups in _portions(file.metadata)]
+        parts = [coded(file.read_row_groups(groups, wanted, use_threads=False)) for groups in _portions(file.metadata)]
         return pa.concat_tables(parts) if parts else pa.table({"query": [], "item": []})
     except (pa.ArrowException, OSError, LookupError, OverflowError) as error:
         raise SourceError(path, f"cannot be read ({error})", "expected Parquet") from None
@@ -163,45 +169,6 @@ def _portions(metadata: Any) -> list[list[int]]:
     return portions
 
 
-def _coded(part: pa.Table) -> pa.Table:
-    """A part with its texts as numbers: memory is that of the numbers and the distinct texts."""
-    columns = [_words(part[name]) if name in ("query", "item") else part[name] for name in part.column_names]
-    return pa.Table.from_arrays(columns, names=part.column_names)
-
-
-def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type) and column.type.value_type == pa.string():
-        return column
-    return pc.cast(column, pa.string()).dictionary_encode()
-
-
-def _run_file(path: Path) -> pa.Table:
-    from pyarrow import csv
-
-    delimiter = "\t" if b"\t" in _first_line(path) else " "
-    try:
-        reader = csv.open_csv(
-            path,
-            csv.ReadOptions(column_names=list(_RUN_COLUMNS), block_size=_BLOCK),
-            csv.ParseOptions(delimiter=delimiter, quote_char=False),
-            csv.ConvertOptions(
-                column_types={"query": pa.string(), "item": pa.string(), "score": pa.float64(), "rank": pa.float64()},
-                include_columns=["query", "item", "score"],
-                strings_can_be_null=False,
-                null_values=[],
-            ),
-        )
-        return pa.concat_tables([_coded(pa.Table.from_batches([batch])) for batch in reader])
-    except pa.ArrowException as error:
-        expected = "expected lines 'query Q0 item rank score tag', JSON, Parquet or npy"
-        raise SourceError(path, f"cannot be read ({str(error).splitlines()[0]})", expected) from None
-
-
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.readline(1 << 16)
-
-
 def _from_table(path: Path, table: pa.Table) -> Results:
     """Rows of query, item and score or rank, in any order; queries as they first appear."""
     if not table.num_rows:
@@ -219,14 +186,10 @@ def _from_table(path: Path, table: pa.Table) -> Results:
     q = query.indices.to_numpy()
     score = None
     if "score" in table.column_names:
-        score = pc.fill_null(pc.cast(table["score"], pa.float64()), np.nan).to_numpy()
-        bad = np.flatnonzero(~np.isfinite(score))
-        if len(bad):
-            row = int(bad[0])
-            _check_finite(f"{path}, row {row + 1}", query[row].as_py(), item[row : row + 1], score[row : row + 1])
+        score = _numbers(path, table, "score")
         order = _order(q, -score)
     elif "rank" in table.column_names:
-        order = _order(q, pc.cast(table["rank"], pa.float64()).to_numpy())
+        order = _order(q, _numbers(path, table, "rank"))
     else:
         order = np.argsort(q, kind="stable")
     lengths = np.bincount(q, minlength=len(query.dictionary))
@@ -236,11 +199,28 @@ def _from_table(path: Path, table: pa.Table) -> Results:
     return Results(path.name, names, item.dictionary, start, ranked, None if score is None else score[order])
 
 
+def _numbers(path: Path, table: pa.Table, name: str) -> Floats:
+    """A column of scores or ranks, which must all be finite."""
+    try:
+        values: Floats = pc.fill_null(pc.cast(table[name], pa.float64()), np.nan).to_numpy()
+    except pa.ArrowException as error:
+        found = f"column {name} is {table[name].type} ({str(error).splitlines()[0]})"
+        raise SourceError(path, found, "expected numbers") from None
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        row = int(bad[0])
+        query, item = (printable(str(table[key][row].as_py())) for key in ("query", "item"))
+        found = f"item {item} has the {name} {values[row]} (E01)"
+        raise SourceError(f"{path}, row {row + 1}, query {query}", found, "expected a finite number")
+    return values
+
+
 def _order(query: Ints, key: Floats) -> Ints:
     """Rows by query and then by key, of equal ones the first first. Rows that come query by query sort much sooner."""
     bounds = np.flatnonzero(query[1:] != query[:-1]) + 1
     if (query[1:] < query[:-1]).any() or len(bounds) > len(query) // 16:
-        return np.lexsort((key, query))
+        order: Ints = np.lexsort((key, query))
+        return order
     ends = [0, *bounds.tolist(), len(query)]
     return np.concatenate([a + _ascending(key[a:b]) for a, b in pairwise(ends)])
 

@@ -81,7 +81,8 @@ def _shares(dataset: Dataset, pairs: pa.Table) -> Floats:
 
     boxes = of(annotations, ("w", "h"), positions(pairs["annotation_id"], annotations["id"]))
     frames = of(images, ("width", "height"), positions(pairs["image_id"], images["id"]))
-    return boxes / np.where(frames > 0, frames, np.nan)
+    share: Floats = boxes / np.where(frames > 0, frames, np.nan)
+    return share
 
 
 def _about(dataset: Dataset, asked: pa.Table) -> dict[str, list[str | None]]:

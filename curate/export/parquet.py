@@ -216,6 +216,8 @@ def _objects(rows: pa.Table, starts: Any) -> pa.Array:
 def _masks(column: pa.StructArray) -> pa.StructArray:
     """Masks without nulls, which a struct inside a list is not read back with everywhere."""
     size, counts = pc.struct_field(column, "size"), pc.struct_field(column, "counts")
+    # A list that was read from Parquet calls its values otherwise than one made in memory; the file would tell.
+    size = size.cast(pa.list_(pa.int32()))
     empty = pa.scalar([], size.type)
     size = pc.if_else(pc.is_valid(column), size, pa.array([empty.as_py()] * len(column), size.type))
     return pa.StructArray.from_arrays([size, pc.fill_null(pc.cast(counts, pa.string()), "")], names=["size", "counts"])

@@ -177,9 +177,9 @@ def _traced(mask: Rle) -> tuple[list[list[float]], int]:
     outer = [i for i in range(len(contours)) if tree[0][i][3] < 0]
     rings = []
     for i in outer:
-        points = contours[i].reshape(-1, 2).astype(np.float64)
+        corners = contours[i].reshape(-1, 2).astype(np.float64)
         # A ring has three points at least; a pixel or a line of them has one or two.
-        points = np.concatenate([points, np.repeat(points[-1:], max(0, 3 - len(points)), axis=0)])
+        points = np.concatenate([corners, np.repeat(corners[-1:], max(0, 3 - len(corners)), axis=0)])
         rings.append(points.ravel().tolist())
     return rings, len(contours) - len(outer)
 

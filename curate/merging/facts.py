@@ -66,7 +66,11 @@ def recounted(
             continue
         images = tables["images"].filter(pc.equal(plain(tables["images"]["source"]), source))["id"]
         annotations = int((positions(tables["annotations"]["image_id"], images) >= 0).sum())
-        united[source] = msgspec.structs.replace(record, found=Counts(images=len(images), annotations=annotations))
+        counts = Counts(images=len(images), annotations=annotations)
+        if record.found is not None and record.found.instances is not None:
+            own = pc.starts_with(tables["instances"]["id"], f"{source}/")
+            counts = msgspec.structs.replace(counts, instances=int(pc.sum(own).as_py() or 0))
+        united[source] = msgspec.structs.replace(record, found=counts)
     return united
 
 

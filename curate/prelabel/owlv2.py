@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 
 from curate.errors import CurateError, SourceError, UsageError
 from curate.geometry import box_iou
@@ -23,6 +25,9 @@ from curate.prelabel.prompts import Boxes, Detections, Picture
 from curate.prelabel.torchvision_standin import torchvision_state
 
 THRESHOLD, NMS = 0.2, 0.4
+# px: what is longer is made smaller first. The library pads to a square, in floating point, before it scales down: a
+# panorama of 20,000 x 20 px would take 20 GB and minutes.
+LONGEST = 4096
 _LEAST = 1.0  # px, a box's side
 _READ = ("config.json", "model.safetensors", "preprocessor_config.json")
 _TOKENS = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -82,10 +87,12 @@ class Owlv2:
         if picture is None:
             raise UsageError("detector owlv2", "was given no picture")
         height, width = picture.shape[:2]
-        with torch.inference_mode():
-            pixels = self.processor(images=[picture], return_tensors="pt", input_data_format="channels_last")
+        small = no_longer_than(picture, LONGEST)
+        with torch.inference_mode(), _quiet():
+            pixels = self.processor(images=[small], return_tensors="pt", input_data_format="channels_last")
             squares, scores, labels = self._raw(pixels["pixel_values"].to(self.device))
-        boxes = from_square(squares, width, height)
+        scale = width / small.shape[1], height / small.shape[0]
+        boxes = from_square(squares, small.shape[1], small.shape[0]) * (*scale, *scale)
         keep = np.flatnonzero((scores >= self.threshold) & (boxes[:, 2:] >= _LEAST).all(1))
         keep = keep[suppressed(boxes[keep], scores[keep], labels[keep], self.nms)]
         names = [self.texts[label] if self.texts else None for label in labels[keep].tolist()]
@@ -106,6 +113,16 @@ class Owlv2:
             label = logits.new_zeros(len(logits)).long()
         scores = logits.double().sigmoid()
         return squares.double().cpu().numpy(), scores.cpu().numpy(), label.cpu().numpy()
+
+
+def no_longer_than(picture: Picture, longest: int) -> Picture:
+    """The picture, or a smaller one whose longer side has ``longest`` pixels."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= longest:
+        return picture
+    scale = longest / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(PilImage.fromarray(picture).resize(size, PilImage.Resampling.BOX))
 
 
 def from_square(squares: Boxes, width: int, height: int) -> Boxes:
@@ -178,28 +195,21 @@ def _opened(folder: Path, texts: Sequence[str], device: str) -> tuple[Any, Any, 
         found = state if state.startswith("torchvision is installed") else f"transformers cannot load ({error})"
         raise CurateError("detector owlv2", found, hint="pip install 'curate[detect]'") from None
     library: Any = transformers  # whose types are its own affair
-    logging = library.utils.logging
-    shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        model, told = library.Owlv2ForObjectDetection.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        processor = Owlv2ImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        tokens = None
-        if texts:
-            tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            length = model.config.text_config.max_position_embeddings
-            whole = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
-            tokens = dict(tokenizer(list(texts), **whole))
+        with _quiet():
+            model, told = library.Owlv2ForObjectDetection.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+            processor = Owlv2ImageProcessorPil.from_pretrained(folder, local_files_only=True)
+            tokens = None
+            if texts:
+                tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                length = model.config.text_config.max_position_embeddings
+                whole = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+                tokens = dict(tokenizer(list(texts), **whole))
     except Exception as error:  # a broken folder fails in as many ways as the library has readers
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(folder, f"cannot be read as OWLv2 ({first})", "expected a whole folder", WHERE) from None
-    finally:
-        logging.set_verbosity(shown)
-        if bars:
-            logging.enable_progress_bar()
     lacking = sorted([*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])])
     if lacking:
         # The library would go on with random numbers in their place.
@@ -211,3 +221,20 @@ def _opened(folder: Path, texts: Sequence[str], device: str) -> tuple[Any, Any, 
         found = f"cannot be used ({str(error).splitlines()[0]})"
         raise UsageError(f"device {device!r}", found, "expected cpu, cuda, cuda:1") from None
     return model, processor, tokens
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings and progress bars of transformers, whose settings are left as they were."""
+    from transformers.utils import logging as library
+
+    logging: Any = library  # which is untyped
+    shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(shown)
+        if bars:
+            logging.enable_progress_bar()

@@ -93,12 +93,6 @@ def run(
     Raises:
         CurateError: the segmenter cannot work, another run uses the folder, or a worker process died.
     """
-    given = {key: value for key, value in (detector_options or {}).items() if value is not None}
-    check_options(detector, list(given))
-    if "weights" in given:
-        given["weights"] = str(Path(given["weights"]).resolve())
-    if "texts" in given:
-        given["texts"] = tuple(given["texts"])
     several = jobs > 1 or engine == "ray"
     work = Work(
         folder=str(folder.resolve()),
@@ -108,7 +102,7 @@ def run(
         device=device,
         options=tuple(sorted((options or {}).items())),
         detector=detector,
-        detector_options=tuple(sorted(given.items())),
+        detector_options=_checked(detector, detector_options or {}),
         identity="",
         share=share,
         threads=1 if threads is None and several else threads,
@@ -122,40 +116,63 @@ def run(
     if prove is not None:
         prove(opened.segmenter)
     shards = [_shard(work, number, part) for number, part in enumerate(_parts(tasks, shard))]
-    with _alone(folder):
-        finished = {one.shard: one for one in _finished(folder, shards)}
-        missing = [one for one in shards if one.number not in finished]
-        total, done = len(tasks), sum(line.images for line in finished.values())
+    if not several:
+        OPEN[work] = opened  # this process has it already
+    del opened
+    try:
+        with _alone(folder):
+            lines, before = _done(work, shards, partial(_mapped, work, jobs, engine, ray_address), progress)
+            rows, timings = _rows(folder, lines), _timings(folder, {line.shard for line in lines})
+    finally:
+        OPEN.clear()
+    problems = [one for line in lines for one in line.problems]
+    return Outcome(_with_rows(dataset, rows, problems, work, tasks), rows.num_rows, before, problems, timings)
+
+
+def _checked(detector: str, options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The options of a detector that were given, such that they can be compared and sent to other processes."""
+    given = {key: value for key, value in options.items() if value is not None}
+    check_options(detector, list(given))
+    if "weights" in given:
+        given["weights"] = str(Path(given["weights"]).resolve())
+    if "texts" in given:
+        given["texts"] = tuple(given["texts"])
+    return tuple(sorted(given.items()))
+
+
+def _done(
+    work: Work,
+    shards: Sequence[Shard],
+    mapped: Callable[[Sequence[Shard]], Iterator[tuple[Line, Timing]]],
+    progress: Progress | None,
+) -> tuple[list[Line], int]:
+    """The lines of all shards, in order, after doing those that were not; and how many were done before."""
+    folder = Path(work.folder)
+    finished = {line.shard: line for line in _finished(folder, shards)}
+    missing = [one for one in shards if one.number not in finished]
+    total, done = sum(len(one.tasks) for one in shards), sum(line.images for line in finished.values())
+    if progress:
+        progress(done, total)
+    for line, timing in mapped(missing):
+        _append(folder / "manifest.jsonl", line)
+        _append(folder / "timings.jsonl", timing)
+        finished[line.shard] = line
+        done += line.images
         if progress:
             progress(done, total)
-        if not several:
-            OPEN[work] = opened  # this process has it already
-        del opened
-        try:
-            for line, timing in _mapped(work, missing, jobs, engine, ray_address):
-                _append(folder / "manifest.jsonl", line)
-                _append(folder / "timings.jsonl", timing)
-                finished[line.shard] = line
-                done += line.images
-                if progress:
-                    progress(done, total)
-        finally:
-            OPEN.clear()
-        lines = [finished[one.number] for one in shards]
-        tables = [
-            pq.read_table(shard_file(folder, line.shard), schema=arrow_schema("annotations"), pre_buffer=False)
-            for line in lines
-        ]
-        timings = _timings(folder, {line.shard for line in lines})
-    rows = pa.concat_tables(tables) if tables else table_of("annotations", [])
-    problems = [one for line in lines for one in line.problems]
-    return Outcome(
-        _with_rows(dataset, rows, problems, work, tasks), rows.num_rows, len(shards) - len(missing), problems, timings
-    )
+    return [finished[one.number] for one in shards], len(shards) - len(missing)
+
+
+def _rows(folder: Path, lines: Sequence[Line]) -> pa.Table:
+    """The rows of all shards, one after the other."""
+    schema = arrow_schema("annotations")
+    files = [shard_file(folder, line.shard) for line in lines]
+    tables = [pq.read_table(file, schema=schema, pre_buffer=False) for file in files]
+    return pa.concat_tables(tables) if tables else table_of("annotations", [])
 
 
 def _mapped(
-    work: Work, shards: Sequence[Shard], jobs: int, engine: str, ray_address: str | None
+    work: Work, jobs: int, engine: str, ray_address: str | None, shards: Sequence[Shard]
 ) -> Iterator[tuple[Line, Timing]]:
     """What came of the shards, as it comes."""
     if engine == "ray":
@@ -249,7 +266,8 @@ def _alone(folder: Path) -> Iterator[None]:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(folder, "is a file", "expected a folder for work in progress")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
+    ours = {"lock", "manifest.jsonl", "shards", "timings.jsonl"}
+    if folder.exists() and not {entry.name for entry in folder.iterdir()} <= ours:
         raise UsageError(folder, "exists and is no work folder of curate prelabel", hint="name another place")
     (folder / "shards").mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as lock:

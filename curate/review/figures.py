@@ -250,8 +250,8 @@ def sampled(found: Round, edge: Edge, seed: int = 0) -> Sampled:
         at.classes.start + objects.label[trials.object],
         at.sizes.start + size[trials.object],
     )
-    parts = [(block, kind, trials.hits / len(SWEEP), ones) for kind in kinds]
-    member = found.units.max(axis=1) if len(found.units) else np.zeros(0, np.int64)
+    parts: list[tuple[Ints, Ints, Floats, Floats]] = [(block, kind, trials.hits / len(SWEEP), ones) for kind in kinds]
+    member: Ints = found.units.max(axis=1) if len(found.units) else np.zeros(0, np.int64)
     unit_block = found.block[objects.item[member]] if len(member) else member
     parts.append((unit_block, np.full(len(member), at.alpha), found.alpha.observed, found.alpha.values.astype(float)))
     a, b = found.edges.a[edge.edge], found.edges.b[edge.edge]

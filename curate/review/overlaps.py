@@ -110,7 +110,7 @@ def ignored(objects: Objects, mask_share: Callable[[int, int], float | None] | N
 
 def exempt(objects: Objects, edges: Edges, pairs: Bools, ignoring: Bools) -> Bools:
     """Per object and other person, whether it is neither hit nor miss: no partner, and one of the two ignores it."""
-    found = ignoring | ignoring[np.arange(len(objects.item)), objects.person][:, None]
+    found: Bools = ignoring | ignoring[np.arange(len(objects.item)), objects.person][:, None]
     a, b = edges.a[pairs], edges.b[pairs]
     found[a, objects.person[b]] = False
     found[b, objects.person[a]] = False

@@ -81,8 +81,8 @@ def read_masks(path: Path) -> list[Any]:
     """
     stream = io.BytesIO(read_bytes(path))
     try:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        layout: Any = np.lib.format  # without types in some versions
+        header = layout.read_array_header_1_0 if layout.read_magic(stream) == (1, 0) else layout.read_array_header_2_0
         _, _, kind = header(stream)
         if kind != np.dtype(object):
             raise SourceError(path, f"holds {kind}", "expected three dictionaries of masks")

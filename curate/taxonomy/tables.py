@@ -21,7 +21,6 @@ is called like a class must certainly mean it.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -32,7 +31,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from curate.errors import SchemaError, UsageError
-from curate.model import Category, CategoryRole
+from curate.model import Category, CategoryRole, Image
 
 Relation = Literal["exact", "narrower", "broader", "possible"]
 CERTAIN = ("exact", "narrower")
@@ -131,16 +130,17 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a table, each with its place."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise SchemaError(file, f"byte {error.start} is not UTF-8 text", "expected a table") from error
-    header = tuple(lines[0].split("\t")) if lines else ()
+    header = tuple(lines[0].split("\t")) if lines[0] else ()
     if header != columns:
         raise SchemaError(file, f"columns are {', '.join(header) or 'none'}", f"expected {', '.join(columns)}, by tabs")
-    for number, fields in enumerate(csv.reader(lines[1:], delimiter="\t", quoting=csv.QUOTE_NONE), 2):
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split("\t")
         if len(fields) == len(columns):
             yield f"{file}:{number}", {column: field.strip() for column, field in zip(columns, fields, strict=True)}
-        elif fields:
+        elif line.strip():
             found = f"{len(fields)} columns"
             faults.append(SchemaError(f"{file}:{number}", found, f"expected {len(columns)}, separated by tabs"))
 
@@ -189,7 +189,8 @@ def _rules(
         elif label == TOGETHER and (relation != "exact" or condition != ()):
             found, expected = "the label * has a condition or another relation", "expected exact, without condition"
         elif condition is None:
-            found, expected = f"condition is {row['condition']!r}", "expected attributes.a.b=value or image.a=value"
+            found = f"condition is {row['condition']!r}"
+            expected = "expected attributes.a.b=value, or image.COLUMN=value of a column that images have"
         elif not label and (not condition or not all(term.of_image for term in condition)):
             found, expected = "source_label is empty", "expected a label, or a condition on the image alone"
         else:
@@ -206,6 +207,8 @@ def _condition(text: str) -> tuple[Term, ...] | None:
         if match is None:
             return None
         path = tuple(match[1].removeprefix("image.").split("."))
+        if path[0] not in Image.__struct_fields__:
+            return None
         terms.append(Term(match[1].startswith("image."), path, _value(match[2])))
     return tuple(terms)
 
@@ -214,7 +217,7 @@ def _value(text: str) -> Any:
     """A number, true, false or null as JSON; anything else is a text."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
 
 

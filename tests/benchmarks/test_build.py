@@ -4,7 +4,7 @@
   less CPU than ``json.load`` takes for the same COCO file.
 * Near-duplicates among 424,000 pairs of hashes: at most 60 s of CPU and 2 GB.
 * Distractors: what one more costs in memory is bounded (``BYTES_PER_DISTRACTOR``), so that 10 million fit. Measured
-  once with 10 million, a split of queries and gallery took 51 s of CPU and 4.3 GiB, a look for leaks 13 s and 2.7 GiB.
+  once with 10 million, a split of queries and gallery took 25 s of CPU and 2.3 GiB, a look for leaks 13 s and 2.7 GiB.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.benchmark
 IMAGES, BOXES, CLASSES = 424_000, 513_000, 90
 SOURCES = ("acdc", "bdd100k", "mapillary_vistas", "nuscenes")
 PARSE = "import json, sys; json.load(open(sys.argv[1]))"
-BYTES_PER_DISTRACTOR = 700  # at the peak of a command
+BYTES_PER_DISTRACTOR = 400  # at the peak of a command
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,42 @@ def test_text_ids_are_accepted(read: Any) -> None:
     assert dataset.table("annotations")["id"].to_pylist() == ["coco/a.png#x"]
 
 
+@pytest.mark.parametrize("value", [[1], {"n": 1}, True])
+def test_an_annotation_id_that_cannot_be_one_breaks_its_image(read: Any, value: Any) -> None:
+    rows = [{**BOX, "id": value}, {**BOX, "id": 2}]
+    with pytest.raises(SourceError) as caught:
+        read(document(annotations=rows))
+    assert f"annotations[0]: id is {value!r}; expected a whole number" in caught.value.lines[1]
+    assert read(document(annotations=rows), skip_bad=True).counts()["images"] == 0
+
+
+def test_annotation_ids_that_are_null_or_very_large(read: Any) -> None:
+    rows = [{**BOX, "id": None}, {**BOX, "id": 10**30}, {**BOX, "id": None}, {**BOX, "id": 4}]
+    ids = read(document(annotations=rows)).table("annotations")["id"].to_pylist()
+    assert ids == ["coco/a.png#1" + "0" * 30, "coco/a.png#4", "coco/a.png#@0", "coco/a.png#@2"]
+
+
+def test_numbers_that_no_column_holds_stay_in_their_row(read: Any, tmp_path: Path) -> None:
+    areas = [1 << 60, 10**30, 12, 1.5, (1 << 53) + 1]
+    rows = [{**BOX, "id": i, "area": area} for i, area in enumerate(areas, 1)]
+    dataset = read(document(annotations=rows))
+    assert dataset.table("annotations")["area"].to_pylist() == [None, None, 12, 1.5, None]
+    coco.write(dataset, tmp_path / "out.json")
+    assert [row["area"] for row in json.loads((tmp_path / "out.json").read_text())["annotations"]] == areas
+
+
+def test_what_is_kept_of_an_image_does_not_depend_on_its_neighbours(read: Any, tmp_path: Path) -> None:
+    """The rows of a file are decoded some thousand at a time; foreign keys of one are nothing to the others."""
+    other = {**IMAGE, "id": 2, "file_name": "b.png", "flickr_url": "x"}
+    for images in ([IMAGE], [IMAGE, other]):
+        dataset = read(document(images=images))
+        assert dataset.table("images")["attributes"][0].as_py() == '{"coco_id":1}'
+        coco.write(dataset, tmp_path / "out.json", overwrite=True)
+        again = coco.read(tmp_path / "out.json")
+        assert again.table("images").equals(dataset.table("images"))
+        assert again.fingerprint() == dataset.fingerprint()
+
+
 def test_an_empty_dataset_and_absent_keys(read: Any) -> None:
     dataset = read({"images": []})
     assert dataset.counts() == {"images": 0, "annotations": 0, "categories": 0}

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from curate import coco
 from curate.dataset import Dataset, from_records
-from curate.errors import SchemaError
+from curate.errors import SchemaError, UsageError
 from curate.model import Annotation, Category, Image, Info
 from tests.strategies import datasets
 
@@ -161,3 +161,21 @@ def test_words_that_no_row_uses_any_more_are_no_categories(tmp_path: Path) -> No
     with pytest.raises(SchemaError, match="table categories: has no row 'dog', which annotations use"):
         coco.write(undeclared, tmp_path / "both.json")
     assert [path.name for path in tmp_path.iterdir()] == ["cars.json"]
+
+
+def test_ids_that_no_reader_takes_are_not_kept(tmp_path: Path) -> None:
+    file = tmp_path / "in.json"
+    file.write_text(json.dumps({"images": [{"id": 1 << 63, "file_name": "a.png"}]}))
+    with pytest.raises(UsageError, match=r"image 'coco/a\.png' has no whole-number id of 64 bits of its own"):
+        coco.write(coco.read(file), tmp_path / "out.json", keep_ids=True)
+    assert coco.write(coco.read(file), tmp_path / "out.json")["images"] == 1
+
+
+@pytest.mark.parametrize("headers", [[1], {"categories": [1]}, {"categories": {"car": [None]}}])
+def test_headers_of_another_form_are_no_obstacle(tmp_path: Path, headers: Any) -> None:
+    """They come from ``dataset.json``, or from a file that says it was written here."""
+    held = from_records(
+        Info(name="x", headers={"coco:a.json": headers}), [Image(id="s/1", source="s"), Category(name="car")]
+    )
+    coco.write(held, tmp_path / "out.json")
+    assert coco.read(tmp_path / "out.json").table("categories").equals(held.table("categories"))

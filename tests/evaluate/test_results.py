@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from curate import evaluate as ev
 from curate.errors import CurateError, SourceError
-from curate.evaluate import json_lists, results
+from curate.evaluate import json_lists, run_files
 from curate.evaluate.ranking import POSITIVE, Results, Truth, make_truth
 
 ITEMS = ["a", "b", "c", "d"]
@@ -132,7 +132,9 @@ def test_json_lists_are_those_of_any_reader(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "has no rows|cannot be read|empty"),
+        ("", "is empty; expected ranked lists"),
+        (" \n\n", "begins with nothing but blanks"),
+        ('[{"q": ["a"]}]', "is a JSON array, which names no query"),
         ("{", "cannot be read"),
         ('{"q": 3}', "query q: holds '3'; expected a list of items"),
         ('{"q": ["a"], "q": ["b"]}', "stands twice.*E08"),
@@ -149,6 +151,47 @@ def test_json_lists_are_those_of_any_reader(
 def test_broken_files_are_one_clear_error(truth: Truth, put: Callable[..., Path], content: Any, said: str) -> None:
     with pytest.raises(SourceError, match=f"(?s)run\\..*({said})"):
         ev.read_results([put(content, "run.any")], truth)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("score", ["1", "x"], "column score is string .*; expected numbers"),
+        ("score", [[1.0], [2.0]], "column score is list.*; expected numbers"),
+        ("score", [1.0, None], r"row 2, query q: item b has the score nan \(E01\); expected a finite number"),
+        ("score", [1.0, float("inf")], r"row 2, query q: item b has the score inf \(E01\)"),
+        ("rank", [None, 1], r"row 1, query q: item a has the rank nan \(E01\)"),
+        ("rank", [1.0, float("nan")], r"row 2, query q: item b has the rank nan \(E01\)"),
+    ],
+)
+def test_columns_that_are_no_numbers(truth: Truth, tmp_path: Path, column: str, values: list[Any], said: str) -> None:
+    pq.write_table(pa.table({"query": ["q", "q"], "item": ["a", "b"], column: values}), tmp_path / "run.parquet")
+    with pytest.raises(SourceError, match=said):
+        ev.read_results([tmp_path / "run.parquet"], truth)
+
+
+@pytest.mark.parametrize("column", [["2", "10"], [2, 10], np.array([2, 10], np.int8), np.array([2, 10], np.float16)])
+def test_scores_are_numbers_however_they_are_stored(truth: Truth, tmp_path: Path, column: Any) -> None:
+    """10 is more than 2, also where they are texts."""
+    pq.write_table(pa.table({"query": ["q", "q"], "item": ["a", "b"], "score": column}), tmp_path / "run.parquet")
+    assert lists(ev.read_results([tmp_path / "run.parquet"], truth)) == {"q": ["b", "a"]}
+
+
+def test_results_without_any_list_are_refused(truth: Truth, put: Callable[..., Path]) -> None:
+    with pytest.raises(SourceError, match=r"has no list for any of the 2 queries \(E03\)"):
+        ev.score("soir", truth, ev.read_results([put("{}")], truth))
+    # Lists that are all empty are lists: nothing was found.
+    scores = ev.score("soir", truth, ev.read_results([put({"q": [], "r": []})], truth))
+    assert scores.values["mAP"] == 0
+
+
+def test_a_byte_order_mark_is_no_obstacle(truth: Truth, put: Callable[..., Path]) -> None:
+    for content in (WANTED, {"metadata": {}, "predictions": WANTED}, SCORES):
+        text = b"\xef\xbb\xbf" + json.dumps(content).encode()
+        assert lists(ev.read_results([put(text)], truth)) == WANTED
+    twice = b'\xef\xbb\xbf{"q": ["a"], "q": ["b"]}'
+    with pytest.raises(SourceError, match="stands twice"):
+        ev.read_results([put(twice)], truth)
 
 
 class _Trap:
@@ -240,9 +283,17 @@ def test_missing_files_and_folders(truth: Truth, tmp_path: Path) -> None:
 
 
 def test_run_files_are_read_in_blocks(truth: Truth, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_BLOCK", 64)
-    lines = "".join(f"q Q0 item{i:03d} {i} {100 - i} t\n" for i in range(50))
-    assert lists(ev.read_results([put(lines)], truth)) == {"q": [f"item{i:03d}" for i in range(50)]}
+    monkeypatch.setattr(run_files, "BLOCK", 64)
+    wanted = {"q": [f"item{i:03d}" for i in range(50)]}
+    plain = [f"q Q0 item{i:03d} {i} {100 - i} t" for i in range(50)]
+    # Columns may stand apart by any number of blanks and tabs, as in files that are made to be looked at.
+    spread = [line.replace(" ", "  " if i % 2 else " \t ") for i, line in enumerate(plain)]
+    rim = ["", *(f"  {line} " for line in plain), "   "]
+    for rows in (plain, [line.replace(" ", "\t") for line in plain], spread, rim):
+        for end in ("\n", "\r\n"):
+            assert lists(ev.read_results([put(end.join(rows) + end)], truth)) == wanted
+    with pytest.raises(SourceError, match=r"cannot be read .*Expected 6 columns, got 5"):
+        ev.read_results([put("\n".join([*spread, "q Q0  item 1 2"]))], truth)
 
 
 def test_bytes_that_are_no_text_and_files_cut_within_their_header(tmp_path: Path) -> None:

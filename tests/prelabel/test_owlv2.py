@@ -6,6 +6,7 @@ The model is a tiny one of random weights in the library's own layout; its boxes
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import socket
 from pathlib import Path
@@ -19,7 +20,7 @@ from curate.dataset import from_records
 from curate.errors import CurateError, SourceError, UsageError
 from curate.model import Image, Info, SourceRecord
 from curate.prelabel import runner, tasks
-from curate.prelabel.owlv2 import Owlv2, from_square, suppressed
+from curate.prelabel.owlv2 import LONGEST, Owlv2, from_square, suppressed
 from curate.prelabel.prompts import Detections
 
 NONE = Detections(np.zeros((0, 4)), np.zeros(0), [], [])
@@ -111,6 +112,40 @@ def test_from_the_square_to_the_picture() -> None:
     expected = [[0, 0, 100, 50], [5, 0, 10, 20], [40, 50, 20, 0], [40, 40, 20, 10], [0, 0, 10, 10]]
     np.testing.assert_allclose(boxes, expected)
     np.testing.assert_allclose(from_square(squares[:, [1, 0, 3, 2]], 50, 100), boxes[:, [1, 0, 3, 2]])
+
+
+def test_a_panorama_is_made_smaller_before_it_is_padded(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own way through a square of 20,000 px takes 20 GB; what it is given is seen here."""
+    detector = Owlv2(weights, threshold=0, nms=1)
+    seen = []
+    monkeypatch.setattr(
+        detector, "processor", lambda images, **options: seen.extend(images) or {"pixel_values": _zeros()}
+    )
+    monkeypatch.setattr(detector, "_raw", lambda pixels: (square, np.array([0.9]), np.array([0])))
+    square = np.array([[0.5, 0.0005, 0.2, 0.001]])  # of 20,000: x 8,000 to 12,000; y to 20 and not beyond
+    assert detector.detect(picture(20, 20_000), NONE).boxes.tolist() == [[8000.0, 0.0, 4000.0, 20.0]]
+    assert detector.detect(picture(20_000, 20), NONE).boxes.tolist() == []  # all of it lies in the padding
+    assert detector.detect(picture(30, LONGEST), NONE).boxes.tolist() == [[1638.4, 0.0, 819.2, 4.1]]
+    assert [one.shape[:2] for one in seen] == [(4, LONGEST), (LONGEST, 4), (30, LONGEST)]
+
+
+def test_a_picture_of_one_pixel_and_no_words(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library wonders aloud which of three sides of 1, 1 and 3 is the colours'; its settings are left alone."""
+    detector, said = Owlv2(weights), []
+    library = logging.getLogger("transformers")
+    monkeypatch.setattr(library, "handle", lambda record: said.append(record.getMessage()))
+    monkeypatch.setattr(logging.getLogger("transformers.image_utils"), "handle", library.handle)
+    monkeypatch.setattr(logging.getLogger("transformers.image_transforms"), "handle", library.handle)
+    before = library.level
+    detector.detect(picture(1, 1), NONE)
+    assert said == []
+    assert library.level == before
+
+
+def _zeros() -> Any:
+    import torch
+
+    return torch.zeros(1, 3, 32, 32)
 
 
 def test_suppression_is_by_brute_force() -> None:

@@ -137,6 +137,14 @@ def test_two_runs_do_not_meet_in_one_folder(run: Run, tmp_path: Path) -> None:
         run(folder="thesis")
 
 
+def test_a_kill_while_the_work_folder_is_cleared_does_no_harm(run: Run, tmp_path: Path) -> None:
+    """What is left then may lack the lock; it is ours all the same."""
+    first = run(shard=2)
+    for name in ("lock", "timings.jsonl"):
+        (tmp_path / "work" / name).unlink()
+    assert run(shard=2).dataset.fingerprint() == first.dataset.fingerprint()
+
+
 def odd(folder: Path) -> Dataset:
     """Pictures of every kind, and boxes that are none."""
     folder.mkdir()

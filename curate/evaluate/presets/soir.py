@@ -43,7 +43,7 @@ from curate.evaluate.scores import Scored
 from curate.evaluate.truth_dataset import truth_of
 
 PRECISION_AT = (3, 1, 5, 10)  # the program's own, and those that papers name
-THRESHOLDS = np.arange(0.1, 1.0, 0.05)
+THRESHOLDS: Floats = np.arange(0.1, 1.0, 0.05, dtype=np.float64)
 UPSTREAM = (
     "as SoIR's program: AP divides by the positives retrieved; queries without positive count 0; the binary block's "
     "average_precision is a mean over thresholds, its max_accuracy an F1",
