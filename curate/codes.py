@@ -125,6 +125,7 @@ E10 W query of a truth without positive
 V01 E table or file missing, changed or unlisted since it was written
 V02 E list of checksums malformed
 V03 W left-over partial file
+V04 E export of a release that its tables do not give again
 V05 E licence of a source not stated
 V06 E counts that a release states differ from its tables
 X01 E archive member that leads out of the archive

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

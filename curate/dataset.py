@@ -7,11 +7,10 @@ stays on the Arrow tables (``dataset.table("annotations")``) and never imports p
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -31,9 +30,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from curate import columns
+from curate.columns import plain
 from curate.errors import SchemaError, UsageError
+from curate.fingerprints import fingerprint
 from curate.model import REQUIRED_TABLES, TABLES, Finding, Info, Parent, Polygons, Record, RelevanceRule, Rle
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 RLE_TYPE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.large_string())])
 POLYGONS_TYPE = pa.list_(pa.list_(pa.list_(pa.float64())))
 _WORD_TYPE = pa.dictionary(pa.int32(), pa.string())
-# Where a file lies is not what it is: these columns are no part of a fingerprint.
-_NOT_FINGERPRINTED = {"file_name"}
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _encode_lines = msgspec.json.Encoder(order="sorted").encode_lines
@@ -392,108 +391,6 @@ def empty_table(name: str) -> pa.Table:
     return arrow_schema(name).empty_table()
 
 
-def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """A dictionary column as plain strings, any other as it is; chunked arrays that are used as a set are joined."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string())
-    return column
-
-
-def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column in one piece, repeated words as plain strings."""
-    column = plain(column)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def flags(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    """A column of booleans as a numpy array; null counts as false."""
-    values: NDArray[np.bool_] = pc.fill_null(whole(column), False).to_numpy(zero_copy_only=False)
-    return values
-
-
-def positions(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """Where each of ``values`` stands in ``within`` (first place), as row numbers; -1 where it does not, or is null."""
-    if not len(values) or not len(within):
-        return np.full(len(values), -1)
-    if len(within) > max(_AT_ONCE, 8 * len(values)):
-        return _positions_of_few(values, within)
-    if min(len(values), len(within)) > _AT_ONCE and _ascend(values) and _ascend(within):
-        return _positions_of_sorted(values, within)
-    found = pc.index_in(plain(values), value_set=whole(within), skip_nulls=True)
-    rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows
-
-
-# Rows that are looked up together where both sides are sorted: what Arrow builds to find them takes 60 bytes for each.
-_AT_ONCE = 1 << 18
-
-
-def _ascend(column: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether a column of text is sorted by its UTF-8 bytes, and has no null."""
-    if not pa.types.is_string(column.type) or column.null_count:
-        return False
-    return all(
-        pc.all(pc.less_equal(column.slice(begin, number), column.slice(begin + 1, number)), min_count=0).as_py()
-        for begin in range(0, len(column) - 1, _AT_ONCE)
-        for number in [min(_AT_ONCE, len(column) - 1 - begin)]
-    )
-
-
-def _positions_of_few(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """:func:`positions` of few values among many: these are looked up in the few, block by block."""
-    known = whole(pc.unique(plain(values))).drop_null()
-    first = np.full(len(known) + 1, -1)  # the last stands for values that are null
-    if not len(known):
-        return np.full(len(values), -1)
-    for begin in range(0, len(within), _AT_ONCE):
-        found = pc.index_in(whole(within.slice(begin, _AT_ONCE)), value_set=known)
-        here = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
-        rows = np.flatnonzero(here >= 0)[::-1]  # of equal ones the first is to stay
-        rows = rows[first[here[rows]] < 0]
-        first[here[rows]] = rows + begin
-    code = pc.fill_null(pc.index_in(plain(values), value_set=known), -1).to_numpy(zero_copy_only=False)
-    rows_of: NDArray[np.int64] = first[code]
-    return rows_of
-
-
-def _positions_of_sorted(values: pa.Array | pa.ChunkedArray, within: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """:func:`positions` of two sorted columns, block by block."""
-    rows = np.full(len(values), -1)
-    low = 0
-    for begin in range(0, len(within), _AT_ONCE):
-        block = whole(within.slice(begin, _AT_ONCE))
-        # Python compares by code points, which is the order of UTF-8 bytes.
-        high = bisect.bisect_right(range(len(values)), block[-1].as_py(), low, key=lambda row: values[row].as_py())
-        found = pc.fill_null(pc.index_in(whole(values.slice(low, high - low)), value_set=block), -1)
-        here = found.to_numpy(zero_copy_only=False).astype(np.int64)
-        rows[low:high] = np.where(here >= 0, here + begin, -1)
-        low = high
-    return rows
-
-
-def holds(column: pa.Array | pa.ChunkedArray, *words: str) -> NDArray[np.bool_]:
-    """Where a column of repeated words holds one of ``words``, without making text of it."""
-    if not pa.types.is_dictionary(column.type):
-        return flags(pc.is_in(column, value_set=pa.array(words, pa.string())))
-    found = np.zeros(len(column), bool)
-    place = 0
-    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-        wanted = np.append(flags(pc.is_in(chunk.dictionary, value_set=pa.array(words, pa.string()))), False)
-        code = pc.fill_null(chunk.indices, len(chunk.dictionary)).to_numpy(zero_copy_only=False)
-        found[place : place + len(chunk)] = wanted[code]
-        place += len(chunk)
-    return found
-
-
-def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers in their order, each once; of many quicker than ``numpy.unique``, which hashes them."""
-    ordered = np.sort(numbers)
-    first = np.ones(len(ordered), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    found: NDArray[np.int64] = ordered[first]
-    return found
-
-
 def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:
     """``table`` with exactly the columns of its schema (absent ones null), sorted by key, checked.
 
@@ -509,12 +406,12 @@ def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:
     if len(set(table.column_names)) < table.num_columns:
         raise SchemaError(f"table {name}", "a column stands twice", f"expected {', '.join(schema.names)}")
     defaults = {field.name: field.default for field in msgspec.structs.fields(TABLES[name].record)}
-    columns = []
+    filled = []
     for field in schema:
         if field.name not in table.column_names:
             default = defaults[field.name]
             value = None if default in (msgspec.NODEFAULT, None) else default
-            columns.append(pa.nulls(table.num_rows, field.type) if value is None else _repeat(value, field, table))
+            filled.append(pa.nulls(table.num_rows, field.type) if value is None else _repeat(value, field, table))
             continue
         column = table[field.name]
         if not column.type.equals(field.type):
@@ -526,10 +423,10 @@ def conform(name: str, table: pa.Table | pd.DataFrame) -> pa.Table:
                 raise SchemaError(
                     f"table {name}, column {field.name}", f"holds {column.type}", f"expected {field.type}"
                 ) from error
-        columns.append(column)
-    table = pa.Table.from_arrays(columns, schema=schema).unify_dictionaries()
+        filled.append(column)
+    table = pa.Table.from_arrays(filled, schema=schema).unify_dictionaries()
     # Large pieces stay as they are: a table that is changed in one column shares the others with what it was made of.
-    if any(table.column(i).num_chunks > 1 + table.num_rows // _AT_ONCE for i in range(table.num_columns)):
+    if any(table.column(i).num_chunks > 1 + table.num_rows // columns.AT_ONCE for i in range(table.num_columns)):
         table = table.combine_chunks()
     table = sort_by_key(name, table)
     check(name, table)
@@ -561,8 +458,8 @@ def sort_by_key(name: str, table: pa.Table) -> pa.Table:
 
 def _ordered(keys: Sequence[pa.ChunkedArray]) -> bool:
     """Whether rows are in the order of ``keys``, of which the first counts most; none of them is null."""
-    for begin in range(0, len(keys[0]) - 1, _AT_ONCE):
-        number = min(_AT_ONCE, len(keys[0]) - 1 - begin)
+    for begin in range(0, len(keys[0]) - 1, columns.AT_ONCE):
+        number = min(columns.AT_ONCE, len(keys[0]) - 1 - begin)
         ordered: Any = None
         for key in reversed(keys):
             a, b = key.slice(begin, number), key.slice(begin + 1, number)
@@ -620,72 +517,3 @@ def _check_unique(name: str, table: pa.Table) -> None:
     if row >= 0:
         where = ", ".join(f"{k}={plain(table[k])[row].as_py()!r}" for k in TABLES[name].key)
         raise SchemaError(f"table {name}", f"{where} stands twice", "expected each key once")
-
-
-def fingerprint(table: pa.Table) -> str:
-    """SHA-256 over the rows in key order, without ``file_name``; independent of Parquet, chunks and dictionaries.
-
-    Columns are hashed one after another in a canonical encoding, in batches; a column that is null throughout counts as
-    absent, so that a later schema may add columns.
-    """
-    digests = {"rows": str(table.num_rows)}
-    for field in table.schema:
-        column = table[field.name]
-        if field.name in _NOT_FINGERPRINTED or column.null_count == len(column):
-            continue
-        hashers: dict[str, Any] = {}
-        for chunk in column.chunks:
-            for part, data in _canonical_bytes(chunk, ""):
-                if part not in hashers:
-                    hashers[part] = hashlib.sha256()
-                hashers[part].update(data)
-        digests[field.name] = "".join(f"{part}={h.hexdigest()}" for part, h in sorted(hashers.items()))
-    return hashlib.sha256(json.dumps(digests, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _canonical_bytes(array: pa.Array, path: str) -> Iterator[tuple[str, Any]]:
-    """The parts of an array's canonical encoding: lengths and bytes, or little-endian values and nulls."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        array = array.cast(pa.string())
-        kind = array.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        lengths = pc.fill_null(pc.binary_length(array).cast(pa.int64()), -1)
-        yield path + "#", _values(lengths)
-        if array.null_count:
-            array = pc.fill_null(array, "")
-        yield path, _text_bytes(array)
-        return
-    if pa.types.is_list(kind):
-        lengths = pc.fill_null(pc.list_value_length(array).cast(pa.int64()), -1)
-        yield path + "#", _values(lengths)
-        yield from _canonical_bytes(pc.list_flatten(array), path + "[]")
-        return
-    yield path + "?", _values(pc.is_valid(array).cast(pa.uint8()))
-    if pa.types.is_struct(kind):
-        for i, field in enumerate(kind):
-            # A null struct hides its children, whatever they hold.
-            child = pc.struct_field(array, [i])
-            yield from _canonical_bytes(child, f"{path}.{field.name}")
-        return
-    if pa.types.is_boolean(kind):
-        yield path, _values(pc.fill_null(array, False).cast(pa.uint8()))
-        return
-    zero = pa.scalar(0, kind)
-    values = _values(pc.fill_null(array, zero) if array.null_count else array)
-    yield path, values + 0.0 if pa.types.is_floating(kind) else values  # -0.0 becomes 0.0
-
-
-def _values(array: pa.Array) -> Any:
-    values = array.to_numpy(zero_copy_only=False)
-    return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-
-
-def _text_bytes(array: pa.Array) -> Any:
-    """The concatenated UTF-8 bytes of a string array without nulls."""
-    offsets_kind = np.int64 if pa.types.is_large_string(array.type) else np.int32
-    _, offsets, data = array.buffers()
-    if data is None or not len(array):
-        return b""
-    bounds = np.frombuffer(offsets, offsets_kind)[array.offset : array.offset + len(array) + 1]
-    return memoryview(data)[int(bounds[0]) : int(bounds[-1])]

@@ -11,7 +11,7 @@ Anything else that is raised is a defect of the program and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class CurateError(Exception):
@@ -49,6 +49,15 @@ class CurateError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; the default would lose ``also``.
         return (_rebuild, (type(self), self.where, self.found, self.expected, self.hint, self.also))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint at the one of ``known`` that is most like ``name``, whatever the case; empty where none is."""
+    from difflib import get_close_matches
+
+    folded = {one.casefold(): one for one in known}
+    near = get_close_matches(name.casefold(), folded, 1)
+    return f"did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def _short(part: str) -> str:

@@ -187,6 +187,15 @@ def rle_bounds(rle: Rle) -> Box:
     return x, y, w, h
 
 
+def mask_bounds(mask: NDArray[np.bool_]) -> Box:
+    """As :func:`rle_bounds`, of a mask as an array ``(height, width)``."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    x, y = float(columns[0]), float(rows[0])
+    return x, y, float(columns[-1]) + 1 - x, float(rows[-1]) + 1 - y
+
+
 def rle_iou(a: Rle, b: Rle) -> float:
     """Intersection over union of two masks of one size, by pixel counts; 0 if both are empty."""
     both = coco_mask.area(coco_mask.merge([_to_coco(a), _to_coco(b)], intersect=True))

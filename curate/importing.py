@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from curate import sources
 from curate.dataset import Dataset, arrow_schema, conform, table_of, tables_from_records
 from curate.engine import collector_paused, map_chunks
-from curate.errors import CurateError, SourceError, UsageError
+from curate.errors import CurateError, SourceError, UsageError, did_you_mean
 from curate.model import (
     REQUIRED_TABLES,
     Category,
@@ -182,11 +182,12 @@ def _joined(*sides: Mapping[str, list[pa.Table]]) -> dict[str, pa.Table]:
 
 def _found(tables: Mapping[str, pa.Table], source: Source) -> Counts:
     """The rows that an import found; instances where their number is published, to be compared with it."""
-    known = source.published is not None and source.published.instances is not None
+    published = source.published is not None and source.published.instances is not None
+    instances = tables["instances"].num_rows if "instances" in tables else 0
     return Counts(
         images=tables["images"].num_rows,
         annotations=tables["annotations"].num_rows,
-        instances=tables["instances"].num_rows if known and "instances" in tables else None,
+        instances=instances if published else None,
     )
 
 
@@ -254,6 +255,11 @@ def offered_options(name: str) -> dict[str, Any]:
     return {key: value.default for key, value in list(parameters.items())[2:] if key != _HELD}
 
 
+def option_texts(name: str) -> dict[str, str]:
+    """What the options of a source mean."""
+    return {} if name in DOORS else dict(getattr(sources.load(name), "OPTIONS", {}))
+
+
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
     offered = offered_options(name)
     unknown = sorted(set(options) - set(offered))
@@ -288,7 +294,9 @@ def facts(name: str) -> Source:
         UsageError: there is no such source.
     """
     if name not in names():
-        raise UsageError(f"source {name!r}", "unknown", f"expected one of {', '.join(names())}")
+        raise UsageError(
+            f"source {name!r}", "unknown", f"expected one of {', '.join(names())}", did_you_mean(name, names())
+        )
     module = import_module(DOORS[name]) if name in DOORS else sources.load(name)
     source: Source = module.SOURCE
     return source

@@ -28,8 +28,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.columns import flags, holds, plain, positions, whole
 from curate.coverage import coverage_of
-from curate.dataset import Dataset, flags, holds, plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.model import RelevanceRule
 

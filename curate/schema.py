@@ -1,9 +1,9 @@
 """The JSON Schemas in ``schemas/``, generated from the types: run ``python -m curate.schema`` after a type changed.
 
 There is one for every JSON that leaves the house: ``dataset.json``, a line of ``problems.jsonl``, the report of
-``verify``, ``relabel`` and ``evaluate``, a submission, the changes of a release, what ``info``, ``sources`` and
-``review`` print with ``--json``, a review's plan and a line of its log, a recipe and ``run.json``; and one for a row of
-each table.
+``verify``, ``relabel`` and ``evaluate``, a submission, the changes of a release, what commands print with ``--json``
+(``result-VERB`` where it is no report), a review's plan and a line of its log, a recipe and ``run.json``; and one for
+a row of each table.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from curate.evaluate.submission import Submission
 from curate.model import TABLES, Finding, Source
 from curate.recipe.records import Recipe, Record
 from curate.releasing import Changes
+from curate.results import RESULTS
 from curate.review.log import Event
 from curate.review.plan import Plan
 from curate.review.records import Measured
@@ -52,6 +53,7 @@ def generate() -> dict[str, dict[str, Any]]:
         "verify": Report,
     }
     types |= {spec.record.__name__.lower(): spec.record for spec in TABLES.values()}
+    types |= {f"result-{verb}": kind for verb, kind in RESULTS.items()}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {name: head | msgspec.json.schema(kind) for name, kind in sorted(types.items())}
 

@@ -24,8 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.atomic import atomic_folder, check_output
-from curate.dataset import Dataset, Stored, arrow_schema, conform, fingerprint, plain, whole
+from curate.columns import plain, whole
+from curate.dataset import Dataset, Stored, arrow_schema, conform
 from curate.errors import SchemaError, SourceError, UsageError
+from curate.fingerprints import fingerprint
 from curate.model import REQUIRED_TABLES, SCHEMA_VERSION, TABLES, Finding, Info
 from curate.regular import open_regular, read_regular
 

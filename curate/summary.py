@@ -16,7 +16,8 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from curate import relevance
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset
 from curate.model import Command, Finding, Parent, Step
 
 Bools = NDArray[np.bool_]

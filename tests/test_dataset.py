@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.columns import distinct, holds, positions
 from curate.dataset import (
     POLYGONS_TYPE,
     RLE_TYPE,
@@ -25,15 +26,12 @@ from curate.dataset import (
     arrow_schema,
     check,
     conform,
-    distinct,
     empty_table,
-    fingerprint,
     from_records,
-    holds,
-    positions,
     table_of,
 )
 from curate.errors import SchemaError, UsageError
+from curate.fingerprints import fingerprint
 from curate.model import (
     TABLES,
     Annotation,
@@ -508,7 +506,7 @@ def test_positions_block_by_block_are_those_at_once(
     cut = len(within) // 2
     pieces = pa.chunked_array([pa.array(within[:cut], pa.string()), pa.array(within[cut:], pa.string())])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curate.dataset._AT_ONCE", block)
+        patch.setattr("curate.columns.AT_ONCE", block)
         assert positions(pa.array(held, pa.string()), pieces).tolist() == expected
         many = pa.chunked_array([*pieces.chunks, *[pa.array(["zz"] * 300)]])
         assert positions(pa.array(held, pa.string()), many).tolist() == expected
@@ -531,14 +529,14 @@ def test_rows_are_in_the_order_of_all_keys(rows: list[tuple[str, str]], block: i
         {"image_id": pa.array([a for a, _ in rows], pa.string()), "role": pa.array([b for _, b in rows], pa.string())}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curate.dataset._AT_ONCE", block)
+        patch.setattr("curate.columns.AT_ONCE", block)
         held = conform("members", table)
     assert list(zip(held["image_id"].to_pylist(), held["role"].to_pylist(), strict=True)) == sorted(rows)
 
 
 def test_large_pieces_of_a_table_are_shared_with_what_it_becomes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is changed in one column costs that column; many small pieces become one."""
-    monkeypatch.setattr("curate.dataset._AT_ONCE", 4)
+    monkeypatch.setattr("curate.columns.AT_ONCE", 4)
     names = [f"s/{n:02}" for n in range(12)]
     pieces = [pa.table({"id": names[n : n + 6], "source": ["s"] * 6}) for n in (0, 6)]
     table = pa.concat_tables([conform("images", piece) for piece in pieces]).unify_dictionaries()

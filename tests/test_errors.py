@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import CurateError, ReviewError, SchemaError, SourceError, UsageError, printable
+from curate.errors import CurateError, ReviewError, SchemaError, SourceError, UsageError, did_you_mean, printable
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,18 @@ def test_a_line_never_steers_the_terminal(text: str) -> None:
     assert len(line.splitlines()) <= 1
     line.encode()  # no lone surrogates either
     assert re.search(r"[\x00-\x1f\x7f-\x9f]", line) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cyclist", "did you mean 'Cyclist'?"),
+        ("CAR", "did you mean 'Car'?"),
+        ("Pedestrain", "did you mean 'Pedestrian'?"),
+        ("zebra", ""),
+        ("", ""),
+    ],
+)
+def test_a_name_that_is_nearly_known(name: str, hint: str) -> None:
+    assert did_you_mean(name, ["Car", "Cyclist", "Pedestrian", "Van"]) == hint
+    assert did_you_mean(name, []) == ""

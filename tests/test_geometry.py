@@ -23,6 +23,7 @@ from curate.geometry import (
     check_rle,
     clip_box,
     complement,
+    mask_bounds,
     mask_from_rle,
     paint_polygons,
     polygon_bounds,
@@ -163,6 +164,7 @@ def test_bounds_are_max_plus_one_minus_min(mask: NDArray[np.bool_]) -> None:
     ys, xs = np.nonzero(mask)
     expected = (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1) if len(xs) else (0, 0, 0, 0)
     assert rle_bounds(rle_from_mask(mask)) == expected
+    assert mask_bounds(mask) == expected
 
 
 @given(st.data())

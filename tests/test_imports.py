@@ -19,7 +19,7 @@ ROOMS = {"prelabel", "review", "build", "export", "verify", "evaluate", "retriev
 FLOORS: list[set[str]] = [
     {"errors", "codes", "headers"},
     {"regular"},
-    {"model", "atomic", "engine", "pictures", "plain_pickle", "matlab"},
+    {"model", "atomic", "engine", "pictures", "plain_pickle", "matlab", "columns", "fingerprints"},
     {"geometry", "dataset", "torch_zip"},
     {"runlengths", "runorder", "coverage"},
     {"relevance", "brush"},
@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
     ROOMS | {"sources"},
     {"importing", "pages"},  # pages show what a room made with what another draws
     {"demo", "releasing", "recipe"},  # the tour, a release and a recipe go through all rooms
+    {"results"},  # what commands print with --json
     {"schema"},  # of what they all write
     {"commands"},
     {"__main__"},

@@ -273,6 +273,23 @@ def test_info() -> None:
     assert union.problems == ()
 
 
+def test_what_two_imports_found_of_a_source_is_counted_anew() -> None:
+    parts = [
+        dataset(
+            *rows, sources={"s": SourceRecord(title="S", found=Counts(images=1, annotations=0, instances=1))}, name=key
+        )
+        for key, rows in (("a", [image("a"), Instance(id="s/1")]), ("b", [image("b"), Instance(id="s/2")]))
+    ]
+    # By chance they found the same numbers; of parts of one import the union is no larger, and its counts stay.
+    assert merge(parts).info.sources["s"].found == Counts(images=2, annotations=0, instances=2)
+    whole = SourceRecord(title="S", found=Counts(images=9, annotations=5))
+    halves = [dataset(image(key), sources={"s": whole}) for key in "ab"]
+    assert merge(halves).info.sources["s"].found == whole.found
+    other = SourceRecord(title="S", found=Counts(images=2, annotations=0, instances=2))
+    parts.append(dataset(image("b"), image("c"), Instance(id="s/2"), Instance(id="t/1"), sources={"s": other}))
+    assert merge(parts).info.sources["s"].found == Counts(images=3, annotations=0, instances=2)
+
+
 def test_sources_and_headers_may_not_contradict() -> None:
     def sourced(licence: str) -> Dataset:
         return dataset(image("a"), sources={"s": SourceRecord(title="S", licence=licence)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -19,14 +20,15 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from curate import store
+from curate import export, store
 from curate.build.hidden import build_hidden
 from curate.dataset import Dataset, from_records
-from curate.errors import SchemaError, UsageError
+from curate.errors import CurateError, SchemaError, UsageError
 from curate.model import (
     Annotation,
     Category,
     Command,
+    Coverage,
     Image,
     Info,
     Judgement,
@@ -39,6 +41,7 @@ from curate.model import (
     Step,
 )
 from curate.releasing import compare, plots, release, terms
+from curate.releasing.rebuilding import differences
 from curate.verify import verify
 
 
@@ -128,6 +131,80 @@ def test_the_card_has_the_figures_of_the_dataset(tmp_path: Path) -> None:
     with (tmp_path / "r" / "images.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["id"], row["file_name"], row["sha256"]) for row in rows][1] == ("toy/b", "b.png", "b" * 64)
+
+
+def resealed(folder: Path, name: str, change: Callable[[str], str]) -> Path:
+    """The release with a file changed and its list of checksums made anew, as somebody may who means it well."""
+    file = folder / name
+    text = change(file.read_text())
+    assert text != file.read_text()
+    file.write_text(text)
+    lines = [
+        f"{hashlib.sha256((folder / one).read_bytes()).hexdigest()}  {one}\n"
+        for one in names(folder)
+        if one != "SHA256SUMS"
+    ]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    return folder
+
+
+def test_a_release_is_built_again_from_its_tables(tmp_path: Path, curate: Callable[..., Any]) -> None:
+    formats = ["coco", "lists", "parquet", "ilias", "revisitop", "anns_pt"]
+    data = dataset_of([*records(), Coverage(scope="toy/b", category="*", state="exhaustive")])
+    usable = []
+    for name in formats:
+        try:
+            export.load(name).write(data, tmp_path / "try" / name)
+        except CurateError:
+            continue
+        usable.append(name)
+    assert {"coco", "lists", "parquet"} <= set(usable)
+    release(data, tmp_path / "r", formats=usable, date="2025-01-31")
+    done = curate("verify", tmp_path / "r", "--level", "deep", "--json")
+    report = json.loads(done.stdout)
+    assert (report["findings"], report["not_run"][0]["codes"]) == ([], ["V04"])
+    assert "V04" in report["checked"] and report["not_run"][0]["reason"].startswith("in part: exports and figures were")
+    # What is no longer checked, or not yet, is said too.
+    for level in ("quick", "full"):
+        report = json.loads(curate("verify", tmp_path / "r", "--level", level, "--json").stdout)
+        (skipped,) = [one for one in report["not_run"] if "V04" in one["codes"]]
+        assert skipped["reason"].startswith("nothing was built again") and "V04" not in report["checked"]
+    alone = verify(tmp_path / "r", level="deep")
+    assert "V04" not in alone.checked and alone.not_run[0].reason.startswith("nothing was built again")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("export/annotations.json", lambda text: text.replace('"cup"', '"mug"')),
+        ("export/lists/queries.tsv", lambda text: text.replace("cup", "mug")),
+        ("statistics.json", lambda text: text + " "),
+        ("lineage.json", lambda text: text.replace("<0.5", "<0.4")),
+        ("plots/classes.svg", lambda text: text.replace("cup", "mug")),
+    ],
+)
+def test_what_its_tables_do_not_give_is_found(tmp_path: Path, name: str, change: Callable[[str], str]) -> None:
+    release(dataset_of(records()), tmp_path / "r", formats=["coco", "lists"])
+    report = verify(resealed(tmp_path / "r", name, change), level="deep", rebuild=differences)
+    assert [(one.code, one.where) for one in report.findings] == [("V04", f"{tmp_path}/r/{name}")]
+    assert verify(tmp_path / "r").findings == ()
+
+
+def test_what_cannot_be_built_again_is_told(tmp_path: Path) -> None:
+    release(dataset_of(records()), tmp_path / "r")
+    (tmp_path / "r/export/mine").mkdir()
+    (one,) = differences(tmp_path / "r")
+    assert (one.code, one.where) == ("V04", f"{tmp_path}/r/export/mine")
+    (tmp_path / "r/dataset/annotations.parquet").unlink()
+    (one,) = differences(tmp_path / "r")
+    assert one.message.startswith("cannot be built again: ") and "annotations.parquet" in one.message
+
+
+def test_bytes_of_another_arrow_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release(dataset_of(records()), tmp_path / "r")
+    monkeypatch.setattr("pyarrow.__version__", "1.2.3")
+    (one,) = differences(tmp_path / "r")
+    assert (one.code, one.severity, one.where) == ("V04", "info", f"{tmp_path}/r/export/croissant")
 
 
 def test_equal_datasets_give_equal_bytes(tmp_path: Path) -> None:

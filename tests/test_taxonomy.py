@@ -616,7 +616,7 @@ def test_each_source_is_relabelled_and_twice_is_once(name: str, chosen: str, tre
 def _own(dataset: Dataset) -> Any:
     import pyarrow.compute as pc
 
-    from curate.dataset import plain
+    from curate.columns import plain
 
     return pc.invert(pc.starts_with(plain(dataset.table("annotations")["origin"]), "taxonomy:"))
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import arrow_schema, flags, json_text, plain
+from curate.columns import flags, plain
+from curate.dataset import arrow_schema, json_text
 from curate.errors import UsageError
 from curate.model import Finding, finding
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import plain, positions
+from curate.columns import plain, positions
 from curate.errors import UsageError
 
 Bools = NDArray[np.bool_]

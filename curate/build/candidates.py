@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.build.groups import Group
 from curate.build.members import has_role
-from curate.dataset import Dataset, distinct, flags, plain, positions
+from curate.columns import distinct, flags, plain, positions
+from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.model import RelevanceRule
 
@@ -140,7 +141,7 @@ def pick(candidates: Candidates, group: Ints, searched: Bools, queries_per: int)
     order = np.lexsort((np.arange(total), left)).tolist()
     left, gone, number = left.tolist(), [False] * len(asking), [0] * total
     used: set[tuple[int, int]] = set()
-    rows = []
+    rows = list[int]()
 
     def bearable(target: int, leaving: range) -> bool:
         return left[target] > 0 and all(
@@ -150,6 +151,7 @@ def pick(candidates: Candidates, group: Ints, searched: Bools, queries_per: int)
         )
 
     for _ in range(queries_per):
+        before = len(rows)
         for target in order:
             while turn[target] < first[target + 1]:
                 i = turn[target]
@@ -165,6 +167,8 @@ def pick(candidates: Candidates, group: Ints, searched: Bools, queries_per: int)
                 used.add((target, image_of[i]))
                 rows.append(candidates.row[i])
                 break
+        if len(rows) == before:
+            break  # every candidate has been tried
     left_gallery = np.zeros(int(group.max(initial=-1)) + 1, bool)
     left_gallery[asking] = gone
     return Picked(np.sort(np.array(rows, np.int64)), np.array(number, np.int64), left_gallery)

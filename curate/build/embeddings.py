@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.build.leakage import Between, components, gathered, shown_and_searched
-from curate.dataset import Dataset, positions
+from curate.build.sides import Between, components, gathered, shown_and_searched
+from curate.columns import positions
+from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.regular import open_regular
 
@@ -176,7 +177,7 @@ def _lengths(lists: pa.Array) -> list[int]:
 
 
 def exact_pairs(vectors: Floats, min_cosine: float) -> Pairs:
-    """Pairs of rows ``(n, d)`` of length 1 whose cosine is at least ``min_cosine`` (``leakage.gathered``)."""
+    """Pairs of rows ``(n, d)`` of length 1 whose cosine is at least ``min_cosine`` (``sides.gathered``)."""
     return gathered(
         len(vectors),
         (

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

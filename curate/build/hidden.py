@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.build.members import has_role
 from curate.build.upkeep import without_queries
-from curate.dataset import Dataset, conform, flags, json_text, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset, conform, json_text
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Info, RelevanceRule, Step, finding
 

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, holds, positions
+from curate.columns import holds, positions
+from curate.dataset import Dataset
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

@@ -23,8 +23,9 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from curate import engine
-from curate.build.leakage import components, gathered
-from curate.dataset import Dataset, plain
+from curate.build.sides import components, gathered
+from curate.columns import plain
+from curate.dataset import Dataset
 from curate.errors import SourceError, UsageError
 from curate.pictures import below, grey_bytes
 from curate.regular import open_regular
@@ -77,7 +78,7 @@ def cluster(p: Hashes, d: Hashes) -> Ints:
 
 
 def near_pairs(p: Hashes, d: Hashes) -> tuple[Ints, Ints]:
-    """Pairs of places that are near-duplicates (``leakage.gathered``); a pair may be named several times."""
+    """Pairs of places that are near-duplicates (``sides.gathered``); a pair may be named several times."""
     return gathered(len(p), _found(p, d))
 
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from curate.build.groups import Group, Groups, groups_of
 from curate.build.sampling import seeded_order
-from curate.dataset import Dataset, distinct, flags, plain, positions, whole
+from curate.columns import distinct, flags, plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Step, finding
 

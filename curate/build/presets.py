@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.build.bounds import read_bound, shares
-from curate.dataset import Dataset, conform, flags, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset, conform
 from curate.errors import SchemaError, UsageError
 from curate.model import Finding, Step, finding
 

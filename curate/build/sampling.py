@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.build.bounds import Bound
-from curate.dataset import Dataset, distinct, flags, plain, positions, whole
+from curate.columns import distinct, flags, plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import UsageError
 
 Bools = NDArray[np.bool_]

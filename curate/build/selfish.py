@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import relevance
-from curate.dataset import Dataset, positions
+from curate.columns import positions
+from curate.dataset import Dataset
 from curate.model import Finding, finding
 
 Ints = NDArray[np.int64]

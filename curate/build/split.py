@@ -27,7 +27,8 @@ from curate.build.groups import Group, Groups, groups_of
 from curate.build.members import roles_of, searchable
 from curate.build.unjudged import Unjudged, settle_unjudged, tell_unjudged
 from curate.build.upkeep import without_queries
-from curate.dataset import Dataset, distinct, plain, positions
+from curate.columns import distinct, plain, positions
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Step, finding
 

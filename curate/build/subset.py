@@ -37,7 +37,8 @@ from curate.build.sampling import (
 )
 from curate.build.upkeep import drop_annotations, keep_classes, mark_partial
 from curate.build.where import Condition, parse
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.model import Command, Finding, Info, Step, finding
 

@@ -28,7 +28,8 @@ from curate.build.candidates import Candidates, Target, Wanted, candidates_of, p
 from curate.build.groups import Group, groups_of
 from curate.build.members import has_role, roles_of
 from curate.build.sampling import seeded_order
-from curate.dataset import Dataset, conform, flags, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset, conform
 from curate.errors import SchemaError, UsageError
 from curate.model import Command, Finding, Step, finding
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from curate import relevance
 from curate.build.members import has_role, roles_of
 from curate.build.upkeep import without_queries
-from curate.dataset import Dataset, conform, positions, whole
+from curate.columns import positions, whole
+from curate.dataset import Dataset, conform
 from curate.errors import SchemaError, UsageError
 from curate.model import Finding, Step, finding
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, conform, flags, plain, positions, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset, conform
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import arrow_schema, plain
+from curate.columns import plain
+from curate.dataset import arrow_schema
 from curate.errors import UsageError
 
 MAX_DEPTH = 50

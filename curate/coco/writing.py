@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from curate.atomic import atomic_file
 from curate.coco.rows import CORE, EXTRA_TABLES, OURS, AnnotationRow, Header, ImageRow
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 from curate.engine import collector_paused
 from curate.errors import SchemaError, UsageError
 from curate.geometry import rle_from_polygons

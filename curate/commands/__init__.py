@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import click
 
-from curate.errors import CurateError, printable
+from curate.errors import CurateError, did_you_mean, printable
 
 # Verb -> what 'curate --help' says of it. The module curate/commands/<verb>.py holds the command of that name.
 VERBS = {
@@ -52,6 +52,13 @@ class _Verbs(click.Group):
         module = import_module(f"{__name__}.{cmd_name}_" if cmd_name == "import" else f"{__name__}.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}. {did_you_mean(args[0], VERBS).capitalize()}".rstrip())
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -122,10 +129,12 @@ def main() -> NoReturn:
         # click notices the same and puts a mute stream in stdout's place, but calls it a failure.
         sys.exit(0 if sys.stdout is not stdout else end.code)
     except ModuleNotFoundError as error:
+        from curate.commands.options import EXTRAS
+
         package = (error.name or "").partition(".")[0]
-        if debug or package not in _EXTRAS:
+        if debug or package not in EXTRAS:
             raise
-        _say(f"{package} is not installed; this command needs it; install it: pip install 'curate[{_EXTRAS[package]}]'")
+        _say(f"{package} is not installed; this command needs it; install it: pip install 'curate[{EXTRAS[package]}]'")
         sys.exit(1)
     except UnicodeEncodeError as error:
         if debug or not any("\ud800" <= c <= "\udfff" for c in error.object):
@@ -139,17 +148,6 @@ def main() -> NoReturn:
         sys.exit(1)
 
 
-# Packages that no command but a few needs, and the extra that brings each.
-_EXTRAS = {
-    "cv2": "sam",
-    "faiss": "near",
-    "imagehash": "near",
-    "ray": "ray",
-    "scipy": "review",
-    "segment_anything": "sam",
-    "torch": "sam",
-    "transformers": "detect",
-}
 _SHOWN = 40  # lines of an error; a fault of the whole download would fill the screen thousands of times
 _HINTS = {
     errno.ENOSPC: "free some space, or write elsewhere, and run the command again",

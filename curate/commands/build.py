@@ -257,9 +257,20 @@ def train_val_test(
     read, finish = _ready(dataset, output, overwrite=overwrite, dry_run=dry_run)
     from curate.build.partition import build_partition
 
-    parts = {name: _number("--share", text, name) for text, name in ((s, s.partition("=")[0]) for s in shares)}
-    assigned = {key: names.split(",") for key, _, names in (text.partition("=") for text in assign)}
+    parts = {name: _number("--share", text, name) for name, text in _once("--share", shares).items()}
+    assigned = {key: text.partition("=")[2].split(",") for key, text in _once("--assign", assign).items()}
     finish(build_partition(read, shares=parts, assign=assigned, **options), as_json=as_json, quiet=quiet)
+
+
+def _once(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """The values of an option by what stands before their =, which none may share."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name = text.partition("=")[0]
+        if name in found:
+            raise UsageError(f"{option} {text}", f"{name!r} stands in {found[name]!r} too", "expected each once")
+        found[name] = text
+    return found
 
 
 def _number(option: str, text: str, name: str) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.commands.options import output_options, report_options, show_result
+from curate.commands.options import check_installed, output_options, report_options, show_result
 
 if TYPE_CHECKING:
     from curate.demo.steps import Done
@@ -37,6 +37,10 @@ def command(output: Path, overwrite: bool, prelabel: bool, review: bool, as_json
     """
     from curate.demo import tour
 
+    if prelabel:
+        check_installed("demo --prelabel", "cv2", "torch", "segment_anything")
+    if review:
+        check_installed("demo --review", "scipy")
     tour.ready(output, overwrite=overwrite)
     start = time.perf_counter()
     tell = (lambda done: None) if as_json or quiet else (lambda done: click.echo(_line(done)))

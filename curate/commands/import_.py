@@ -108,7 +108,8 @@ def _text(output: Path, dataset: Dataset) -> str:
         if record.published and record.found:
             lines += [
                 f"  {name}: {getattr(record.found, what):,} {what}, published {published:,}"
-                for what in ("images", "annotations")
-                if (published := getattr(record.published, what)) not in (None, getattr(record.found, what))
+                for what in ("images", "annotations", "instances")
+                if getattr(record.found, what) is not None
+                and (published := getattr(record.published, what)) not in (None, getattr(record.found, what))
             ]
     return "\n".join(lines)

@@ -26,6 +26,10 @@ _BAR = 30
 def command(dataset: Path, as_json: bool, quiet: bool) -> None:
     """Show what the dataset DS holds: counts, classes, sizes, splits, coverage, queries and lineage.
 
+    \b
+      curate info kitti
+      curate info kitti --json | jq .counts
+
     Annotations are counted by their status; all other counts are of truth.
     """
     from curate import store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import permutations
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from curate.errors import UsageError, printable
+from curate.errors import CurateError, UsageError, did_you_mean, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and line breaks
@@ -79,6 +79,49 @@ def root_option(function: F) -> F:
         callback=lambda ctx, param, values: pairs(values, "--root"),
         help="Folder of a source's images; may be given several times.",
     )(function)
+
+
+def check_roots(roots: Mapping[str, str], sources: Iterable[str]) -> None:
+    """Refuse a ``--root`` that helps nobody: of a source without images, or with a folder that is not there.
+
+    Raises:
+        UsageError: a name is none of ``sources``, or its folder is missing.
+    """
+    known = sorted(sources)
+    for name, folder in roots.items():
+        if name not in known:
+            expected = f"expected one of {', '.join(known)}" if known else "the dataset has no images"
+            raise UsageError(f"--root {name}", "no image is of this source", expected, did_you_mean(name, known))
+        if not Path(folder).is_dir():
+            raise UsageError(f"--root {name}={folder}", "no such folder", "expected the folder of the images")
+
+
+def check_installed(what: str, *packages: str) -> None:
+    """Say which package ``what`` lacks before any work is done.
+
+    Raises:
+        CurateError: one is not installed; with the extra that brings it.
+    """
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise CurateError(
+                what, f"{package} is not installed", hint=f"install it: pip install 'curate[{EXTRAS[package]}]'"
+            )
+
+
+# Packages that no command but a few needs, and the extra that brings each.
+EXTRAS = {
+    "cv2": "sam",
+    "faiss": "near",
+    "imagehash": "near",
+    "ray": "ray",
+    "scipy": "review",
+    "segment_anything": "sam",
+    "torch": "sam",
+    "transformers": "detect",
+}
 
 
 def workers(jobs: int) -> int:
@@ -179,10 +222,3 @@ def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:
         parts = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, numeric, strict=True)]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
-
-
-def one_of(kind: str, name: str, choices: list[str]) -> str:
-    """``name`` if it is one of ``choices``, else a usage error that lists them."""
-    if name not in choices:
-        raise UsageError(f"{kind} {name!r}", "unknown", f"expected one of {', '.join(choices)}")
-    return name

@@ -12,6 +12,7 @@ import click
 from curate.commands.options import (
     check_apart,
     check_new_file,
+    check_roots,
     dataset_argument,
     jobs_option,
     output_options,
@@ -38,12 +39,23 @@ if TYPE_CHECKING:
     type=click.Choice(["source", "owlv2", "automatic"]),
     default="source",
     show_default=True,
-    help="Where boxes come from: the dataset, OWLv2, or everything that sam finds.",
+    help="Where boxes come from: the dataset, OWLv2, or (automatic) everything that sam finds.",
 )
-@click.option("--weights", type=click.Path(path_type=Path), metavar="DIR", help="Folder of OWLv2.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with the weights of OWLv2, for --detector owlv2.",
+)
 @click.option("--text", "texts", multiple=True, help="What OWLv2 looks for; anything if not given. May be repeated.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Least score of OWLv2's boxes; 0.2 if not given.")
-@click.option("--nms", type=click.FloatRange(0, 1), help="Overlap above which the better box stays; 0.4 if not given.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Least score of OWLv2's boxes, 0 to 1; 0.2 if not given."
+)
+@click.option(
+    "--nms",
+    type=click.FloatRange(0, 1),
+    help="IoU above which only the better of two of OWLv2's boxes stays; 0.4 if not given.",
+)
 @click.option("--points", type=click.IntRange(min=1), help="Points per side of automatic's grid; 32 if not given.")
 @click.option(
     "--segmenter",
@@ -61,24 +73,41 @@ if TYPE_CHECKING:
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class; may be repeated.")
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only images of this source; may be repeated.")
 @click.option("--without-mask", is_flag=True, help="Only boxes that have no mask yet.")
-@click.option("--masks", type=click.Choice(["1", "3"]), help="Candidates per box that the model draws.")
+@click.option("--masks", type=click.Choice(["1", "3"]), help="Candidates per box that sam draws; 1 if not given.")
 @click.option(
-    "--choose", type=click.Choice(["predicted", "box"]), help="Of three: the best by the model, or by the box."
+    "--choose",
+    type=click.Choice(["predicted", "box"]),
+    help="Of three candidates, the best by the IoU that sam expects (if not given), or by agreement with the box.",
 )
-@click.option("--chunk", type=click.IntRange(min=1), help="Boxes decoded at once; by device if not given.")
+@click.option(
+    "--chunk", type=click.IntRange(min=1), help="Boxes that sam decodes at once; 2 on a CPU, 64 on a GPU if not given."
+)
 @click.option(
     "--clean",
     type=click.FloatRange(0, 1),
     default=0.02,
     show_default=True,
     metavar="SHARE",
-    help="Remove islands, fill holes below this share; 0 leaves masks as they are.",
+    help="Islands below this share of the largest part go, holes below this share of the mask are filled; 0: none.",
 )
-@click.option("--shard-size", type=click.IntRange(min=1), default=500, show_default=True, help="Images per shard.")
 @click.option(
-    "--work", type=click.Path(path_type=Path), metavar="DIR", help="Work in progress; OUTPUT.work if not given."
+    "--shard-size",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Images per shard, the unit in which a killed run goes on.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch per process; one if -j is above 1.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for work in progress, removed at the end; OUTPUT.work if not given.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of torch per process; 1 if -j is above 1, else torch's own choice.",
+)
 @click.option("--no-proof", is_flag=True, help="Skip the check that masks beat ellipses on a drawing.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with plots and examples.")
 @click.option(
@@ -87,9 +116,17 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and open no model.")
 @root_option
 @click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who does the work."
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Local processes, or actors of Ray.",
 )
-@click.option("--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; this machine if not given.")
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Of the Ray cluster to join; one is started on this machine if not given.",
+)
 @jobs_option
 @report_options
 def command(
@@ -220,6 +257,7 @@ def _tasks(
     """What is to be done: the boxes that are there, or the images that a detector is to search."""
     from curate.prelabel.tasks import select, select_images
 
+    check_roots(roots, dataset.table("images")["source"].unique().to_pylist())
     if detector == "source":
         return select(dataset, classes=classes, sources=sources, without_mask=without_mask, roots=roots)
     if classes or without_mask:

@@ -182,6 +182,7 @@ def join(
     """
     import secrets
 
+    from curate.errors import ReviewError
     from curate.review import api as apis
     from curate.review import folder
 
@@ -190,17 +191,19 @@ def join(
         raise UsageError(person, "not in the plan", f"expected one of {', '.join(opened.plan.annotators)}")
     folder.check_address(opened.people, person, email)
     api, _ = server_of(data, url, images, timeout)
-    accounts = {str(one["email"]).casefold(): int(one["id"]) for one in api.pages("/api/users/")}
-    user, password = accounts.get(email.casefold()), None
-    if user is None:
+    account, password = apis.account(api, email), None
+    if account is None:
         password = os.environ.get("CURATE_LABEL_STUDIO_PASSWORD") or secrets.token_urlsafe(12)
-        token = apis.join(api, email, password)
-        user = int(apis.Api(api.url, token).get("/api/current-user/whoami")["id"])
-    folder.write_people(review, opened.people | {person: folder.Person(user=user, email=email)})
-    text = f"{person} has account {user}"
+        apis.join(api, email, password)
+        account = apis.account(api, email)
+        if account is None:
+            raise ReviewError(api.url, f"has no account {email}", "expected the one just made", "look at its log")
+    folder.check_account(opened.events, person, account.name)
+    folder.write_people(review, opened.people | {person: folder.Person(user=account.user, email=email)})
+    text = f"{person} has account {account.user}"
     if password is not None and "CURATE_LABEL_STUDIO_PASSWORD" not in os.environ:
         text += f"; password, shown this once: {password}"
-    show_result({"person": person, "user": user}, text, as_json=as_json, quiet=quiet)
+    show_result({"person": person, "user": account.user}, text, as_json=as_json, quiet=quiet)
     return 0
 
 
@@ -224,6 +227,8 @@ def push(
 
     opened = folder.read(review)
     api, root = server_of(data, url, images, timeout)
+    if root is None:
+        raise UsageError("--images", "is missing", "expected the server's folder of local files")
     with progress("push", quiet=quiet) as tell:
         done = rounds.push(opened, api, material_of(opened, roots), root, progress=tell)
     lacking = rounds.missing_people(opened.state, opened.people)

@@ -26,7 +26,7 @@ def server_options(function: F) -> F:
             "--images",
             type=click.Path(path_type=Path),
             metavar="DIR",
-            help="The server's folder of local files; known for a server of ours.",
+            help="The server's folder of local files, for a push; known for a server of ours.",
         ),
         click.option(
             "--timeout",
@@ -53,8 +53,8 @@ def server_options(function: F) -> F:
     return function
 
 
-def server_of(data: Path | None, url: str | None, images: Path | None, timeout: float) -> tuple[Api, Path]:
-    """The server to talk to, and the folder that its images lie below.
+def server_of(data: Path | None, url: str | None, images: Path | None, timeout: float) -> tuple[Api, Path | None]:
+    """The server to talk to, and the folder that its images lie below, if that is known.
 
     What is named goes first (``--url``, ``--data``), then the environment, then a server of ours in its usual folder,
     then the user's configuration.
@@ -68,10 +68,7 @@ def server_of(data: Path | None, url: str | None, images: Path | None, timeout: 
     if other is None and running is None and data is None:
         other = address.configured()
     if other is not None:
-        api = Api(other.url, other.token, timeout)
-        if images is None:
-            raise UsageError("--images", "is missing", "expected the server's folder of local files")
-        return api, images
+        return Api(other.url, other.token, timeout), images
     if running is None:
         raise UsageError(folder, "no server was started there", "expected one", "curate review serve, or give --url")
     return Api(running.url, running.token, timeout), images or Path(running.root)

@@ -7,7 +7,14 @@ from typing import Literal
 
 import click
 
-from curate.commands.options import dataset_argument, output_options, report_options, root_option, show_result
+from curate.commands.options import (
+    check_roots,
+    dataset_argument,
+    output_options,
+    report_options,
+    root_option,
+    show_result,
+)
 from curate.errors import UsageError
 
 
@@ -64,6 +71,7 @@ def command(
     from curate.show import show
 
     data = store.read(dataset)
+    check_roots(roots, data.table("images")["source"].unique().to_pylist())
     with atomic_file(output, overwrite=overwrite) as stream:
         shown = show(
             data, kind=kind, images=images, classes=classes, statuses=statuses, limit=limit, crops=crops, roots=roots

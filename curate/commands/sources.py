@@ -13,6 +13,10 @@ from curate.commands.options import report_options, show_result
 def command(name: str | None, as_json: bool, quiet: bool) -> None:
     """List the sources and foreign formats that can be imported, or print all about NAME.
 
+    \b
+      curate sources
+      curate sources kitti
+
     That is its licence, what to download and where to register, the tree that the import expects, and the published
     counts.
     """
@@ -36,14 +40,21 @@ def command(name: str | None, as_json: bool, quiet: bool) -> None:
     ]
     offered = importing.offered_options(name)
     if offered:
-        said = ", ".join(f"{key} (default {'all' if value is None else value})" for key, value in offered.items())
-        parts.append(f"Options (--option NAME=VALUE): {said}")
+        meaning = importing.option_texts(name)
+        lines = [f"{key}{_default(value)}: {meaning.get(key, 'any value')}" for key, value in offered.items()]
+        parts.append("Options (--option NAME=VALUE)\n" + _indent("\n".join(lines)))
     if facts.published:
         counts = facts.published
         pairs = [("images", counts.images), ("annotations", counts.annotations), ("instances", counts.instances)]
         said = ", ".join(f"{n:,} {what}" for what, n in pairs if n is not None)
-        parts.append(f"Published counts: {said}{f' ({counts.note})' if counts.note else ''}")
+        note = f"({counts.note})" if said and counts.note else counts.note
+        parts.append(f"Published counts: {' '.join(filter(None, [said, note]))}")
     show_result(facts, "\n\n".join(parts), as_json=as_json, quiet=quiet)
+
+
+def _default(value: object) -> str:
+    """What holds without the option, as one would type it."""
+    return f" (default {'no' if value is False else value})" if value != "" else ""
 
 
 def _indent(text: str) -> str:

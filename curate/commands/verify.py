@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def _words(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     default="full",
     show_default=True,
     help="quick: tables, names, head and end of image files; full: also boxes, masks, hashes, queries; deep: also "
-    "decode every image.",
+    "decode every image, and make the exports of a release again.",
 )
 @click.option("--only", multiple=True, callback=_words, metavar="CODES", help="Only these rules, as M04 or B,M,R09.")
 @click.option("--skip", multiple=True, callback=_words, metavar="CODES", help="Not these rules.")
@@ -124,6 +125,7 @@ def command(
                 name=str(path),
                 noticed=noticed,
                 severities=changed,
+                rebuild=_differences,
                 progress=tell,
             )
     if report_file is not None:
@@ -140,6 +142,12 @@ def command(
         click.echo(reports.text(result, only_errors=True))
     show_result(result, changes + reports.text(result), as_json=as_json, quiet=quiet)
     return 1 if result.errors else 0
+
+
+def _differences(path: Path) -> Iterable[Finding]:
+    from curate.releasing.rebuilding import differences
+
+    return differences(path)
 
 
 def _open(path: Path) -> tuple[Dataset | None, list[Finding]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.dataset import Dataset, positions
+from curate.columns import positions
+from curate.dataset import Dataset
 from curate.errors import printable
 from curate.relevance import gallery
 from curate.show import contact_tiles, legend_of, query_rows

@@ -45,7 +45,7 @@ def work(api: Api, project: Mapping[str, Any], person: str, truths: Mapping[str,
     """Answer the open tasks of a project as ``person`` would; ``truths`` are by key of a task. Gives how many."""
     judge = "verdict" in project["label_config"]
     done = 0
-    for task in list(api.pages("/api/tasks", project=project["id"], fields="all")):
+    for task in list(api.tasks(int(project["id"]))):
         key = str(task["data"]["key"])
         if task["annotations"] or key not in truths:
             continue
@@ -55,8 +55,7 @@ def work(api: Api, project: Mapping[str, Any], person: str, truths: Mapping[str,
         if not judge:
             slips = "reason" not in task["data"] and rng.random() < PEOPLE[person].slips
             result = outlined(person, truths[key], slips=slips)
-        body = {"result": result, "lead_time": round(rng.uniform(8, 30), 1)}
-        api.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
+        api.annotate(int(task["id"]), result, round(rng.uniform(8, 30), 1))
         done += 1
     return done
 

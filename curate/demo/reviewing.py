@@ -27,7 +27,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import plain, table_of
+from curate.columns import plain
+from curate.dataset import table_of
 from curate.demo import people
 from curate.demo.steps import Outcome, Place, Steps, verified
 from curate.model import Command, Judgement, Rle
@@ -108,7 +109,7 @@ def _truth(place: Place) -> dict[tuple[str, str], Rle]:
 
 def _serve(data: Path, place: Place) -> Outcome:
     """Start the server and make three accounts; their tokens lie beside its own secrets."""
-    running = server.start(server.install(server.home()), data, place.folder / "raw")
+    running = server.start(server.install(server.home()), data, place.folder / "raw", outlives=False)
     admin = api.Api(running.url, running.token)
     tokens = {one: api.join(admin, f"{one}@example.org", secrets.token_urlsafe(12)) for one in people.PEOPLE}
     (data / "tokens.json").write_text(json.dumps(tokens), "utf-8")
@@ -124,7 +125,7 @@ def _play(data: Path, name: str, given: plan.Plan, place: Place) -> Outcome:
     hands = {person: api.Api(running.url, token) for person, token in tokens.items()}
     dataset = place.read("pairs")
     review = folder.init(dataset, str((place.home / "pairs").resolve()), given, place.folder / name)
-    users = {person: int(hand.get("/api/current-user/whoami")["id"]) for person, hand in hands.items()}
+    users = {person: int(hand.whoami()["id"]) for person, hand in hands.items()}
     accounts = {one: folder.Person(user=user, email=f"{one}@example.org") for one, user in users.items()}
     folder.write_people(review.folder, accounts)
     material = tasks.material(dataset, given, review.items, place.roots)
@@ -137,7 +138,7 @@ def _play(data: Path, name: str, given: plan.Plan, place: Place) -> Outcome:
         rounds.push(review, admin, material, Path(running.root))
         for person, hand in hands.items():
             marks = {rounds.mark(review, number, person) for number in range(len(given.rounds))}
-            for project in list(hand.pages("/api/projects/")):
+            for project in list(hand.projects()):
                 if project["description"] in marks:
                     answers += people.work(hand, project, person, truths)
         rounds.pull(folder.read(review.folder), admin, material)

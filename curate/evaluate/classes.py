@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate import relevance
-from curate.dataset import Dataset, conform, plain, table_of
+from curate.columns import plain
+from curate.dataset import Dataset, conform, table_of
 from curate.errors import UsageError
 from curate.evaluate.ranking import match
 from curate.evaluate.results import read_results

@@ -22,6 +22,17 @@ Point = Sequence[int]
 _ONE = 1 << 16  # OpenCV's fixed point
 
 
+_FARTHEST = 1 << 13  # px; no picture of these sets is a quarter as large, and a canvas must hold an outline
+
+
+def far_away(parts: Outline) -> tuple[str, str] | None:
+    """What was found and what was expected, where a coordinate is so large that nobody can paint the outline."""
+    most = max((float(np.abs(part).max()) for part in parts if part.size), default=0.0)
+    if most <= _FARTHEST:
+        return None
+    return f"a coordinate is {most:g} px from the corner", f"expected at most {_FARTHEST:,} px, within the picture"
+
+
 class _Cut(NamedTuple):
     """A side of a polygon within the canvas."""
 

@@ -17,6 +17,7 @@ A score that is not finite is refused, with its place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -32,11 +33,13 @@ from numpy.typing import NDArray
 
 from curate.errors import SourceError, UsageError, printable
 from curate.evaluate.json_lists import BOM, Entry, read_json_lists
+from curate.evaluate.outlines import far_away
 from curate.evaluate.ranking import Floats, Ints, Regions, Results, Truth
 from curate.evaluate.run_files import coded, read_run_file
 from curate.plain_pickle import unpickle
 
 MAX_PICKLE = 2 << 30
+_REGION = re.compile("qimlist_([0-9]{1,9})_imlist_([0-9]{1,9})")
 _HEAD = 1 << 12  # bytes that tell what a file is
 _PORTION = 4 << 20  # rows of a Parquet file read at a time
 # What numpy raises of damaged files, beside ValueError: of a header cut short, of sizes that no machine has.
@@ -344,16 +347,18 @@ def _of_pixels(path: Path, value: dict[str, Any], truth: Truth) -> Results:
     items = truth.items.to_pylist()
     for key, points in value.items():
         try:
-            _, q, _, i = key.split("_")
-            pair = truth.queries[int(q)], items[int(i)]
+            q, i = (int(number) for number in _REGION.fullmatch(key).groups())  # type: ignore[union-attr]
+            pair = truth.queries[q], items[i]
             outline = np.asarray(points, np.float64).reshape(-1, 2)
-        except (ValueError, IndexError, TypeError):
+        except (AttributeError, ValueError, IndexError, TypeError, OverflowError):
             expected = "expected qimlist_<q>_imlist_<i> and a list of points"
             raise SourceError(
                 f"{path}, {printable(key)}", "names no query and image, or has no points", expected
             ) from None
         if not np.isfinite(outline).all():
             raise SourceError(f"{path}, {printable(key)}", "a coordinate is not finite (E01)", "expected pixels")
+        if wrong := far_away([outline]):
+            raise SourceError(f"{path}, {printable(key)}", *wrong)
         regions[pair] = [outline] if len(outline) else []
     none: Ints = np.zeros(1, np.int64)
     return Results(path.name, (), pa.array([], pa.string()), none, np.zeros(0, np.int32), None, regions)

@@ -8,6 +8,7 @@ say so. Numbers are those of SearchAD's mapping, or of the images of a dataset t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -82,9 +83,9 @@ def pack(form: Truth, results: Results, about: Mapping[str, str]) -> tuple[Submi
 def _query_names(form: Truth) -> list[str]:
     """Queries by upstream's name where that is enough to know them."""
     others = list(form.other_queries or form.queries)
-    known = set(form.queries)
+    known, named = set(form.queries), Counter(others)
     return [
-        other if other == id or (others.count(other) == 1 and other not in known) else id
+        other if other == id or (named[other] == 1 and other not in known) else id
         for id, other in zip(form.queries, others, strict=True)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance
+from curate.columns import flags, plain, positions, whole
 from curate.coverage import coverage_of
-from curate.dataset import Dataset, flags, plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import SchemaError
 from curate.evaluate.ranking import LABELS, NEGATIVE, Bools, Floats, Ints, Regions, Truth
 
@@ -173,8 +175,9 @@ def _other_queries(ids: tuple[str, ...], queries: pa.Table) -> list[str]:
     """What upstream calls a query: the class that it alone asks for, else its key without the source."""
     names = [id.partition("/")[2] or id for id in ids]
     categories = plain(queries["category"]).to_pylist()
-    for i, category in enumerate(categories):
-        if category is not None and queries["instance"][i].as_py() is None and categories.count(category) == 1:
+    asked = Counter(categories)
+    for i, (category, instance) in enumerate(zip(categories, queries["instance"].to_pylist(), strict=True)):
+        if category is not None and instance is None and asked[category] == 1:
             names[i] = category
     return names
 

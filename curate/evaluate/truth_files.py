@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from msgspec import Struct
 
 from curate import matlab
 from curate.errors import SourceError, UsageError, printable
+from curate.evaluate.json_lists import BOM
+from curate.evaluate.outlines import far_away
 from curate.evaluate.ranking import EASY, HARD, IGNORE, JUNK, POSITIVE, Ints, Truth, make_truth
 from curate.plain_pickle import unpickle
 from curate.regular import read_regular
 
+_PAIR = re.compile("([0-9]{1,9})_([0-9]{1,9})")
 MIN_BOX_AREA = 50  # px², SearchAD's
 _SEARCHAD = ("searchad_annotations_{}.json", "searchad_test_mapping_id_to_imagepath.json")
 
@@ -53,8 +57,8 @@ def _bytes(path: Path) -> bytes:
 
 def _decoded(path: Path, decoder: Any, expected: str) -> Any:
     try:
-        return decoder.decode(_bytes(path))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decoder.decode(_bytes(path).removeprefix(BOM))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(path, f"cannot be read ({error})", expected) from None
 
 
@@ -78,8 +82,8 @@ def searchad_truth(path: Path) -> Truth:
     if path.is_dir():
         path = path / _SEARCHAD[0].format("val")
     try:
-        images = _BOXES.decode(_bytes(path))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        images = _BOXES.decode(_bytes(path).removeprefix(BOM))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, msgspec.ValidationError):
             return _searchad_lists(path)
         raise SourceError(path, f"cannot be read ({error})", "expected {path: [{label, bbox}]}") from None
@@ -188,21 +192,32 @@ def revisitop_truth(path: Path) -> Truth:
         images, queries = [str(name) for name in value["imlist"]], [str(name) for name in value["qimlist"]]
         gnd = value["gnd"]
         rows = [
-            (q, int(item), code)
+            (q, _index(item), code)
             for q, entry in enumerate(gnd)
             for key, code in (("easy", EASY), ("hard", HARD), ("junk", JUNK))
             for item in entry[key]
         ]
         wrong = len(gnd) != len(queries)
-    except (KeyError, TypeError, ValueError) as error:
+        pairs = np.array(rows, np.int64).reshape(-1, 3)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SourceError(
             path, f"is no ground truth of revisitop ({type(error).__name__}: {error})", expected
         ) from None
-    pairs = np.array(rows, np.int64).reshape(-1, 3)
+    twice = next((name for names in (images, queries) for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise SourceError(path, f"names {printable(twice)} twice", "expected every image once in a list")
     if wrong or (len(pairs) and (pairs[:, 1].min() < 0 or pairs[:, 1].max() >= len(images))):
         raise SourceError(path, "its lists do not fit each other", expected, "download it again")
     truth = make_truth(path.stem.removeprefix("gnd_"), queries, images, *pairs.T)
     return truth._replace(gallery=len(images), closed=True, about={"kind": ["box"] * len(queries)})
+
+
+def _index(item: Any) -> int:
+    """A place in a list, which numpy may hold as a float."""
+    number = int(item)
+    if isinstance(item, str | bytes) or number != item:
+        raise ValueError(f"{item!r} is no place in a list")
+    return number
 
 
 # PROxford and PRParis
@@ -232,11 +247,10 @@ def pixel_truth(path: Path) -> Truth:
     outlines: dict[str, list[Any]] = {}
     regions = {}
     for key, file in value.items():
-        try:
-            q, i = (int(part) for part in str(key).split("_"))
-            pair = truth.queries[q], items[i]
-        except (ValueError, IndexError):
-            raise SourceError(f"{path}, {printable(str(key))}", "names no query and image", "expected q_i") from None
+        match = _PAIR.fullmatch(str(key))
+        if not match or int(match[1]) >= len(truth.queries) or int(match[2]) >= len(items):
+            raise SourceError(f"{path}, {printable(str(key))}", "names no query and image", "expected q_i")
+        pair = truth.queries[int(match[1])], items[int(match[2])]
         if file not in outlines:
             outlines[file] = _outlines(path.parent, str(file))
         regions[pair] = outlines[file]
@@ -245,12 +259,14 @@ def pixel_truth(path: Path) -> Truth:
 
 def _outlines(root: Path, file: str) -> list[Any]:
     path = root / file
-    if Path(file).is_absolute() or ".." in Path(file).parts:
+    if Path(file).is_absolute() or ".." in Path(file).parts or not file.isprintable():
         raise SourceError(root, f"a label file is {printable(file)!r} (P01)", "expected a path below the folder")
     label = _decoded(path, _LABEL, "expected LabelMe's shapes with points")
     parts = [np.array(shape.points, np.float64).reshape(-1, 2) for shape in label.shapes if shape.points]
     if not parts:
         raise SourceError(path, "has no outline", "expected shapes with points")
+    if wrong := far_away(parts):
+        raise SourceError(path, *wrong)
     return parts
 
 
@@ -316,7 +332,7 @@ def _lines(path: Path) -> dict[str, list[str]]:
     if not path.exists():
         return {}
     try:
-        text = _bytes(path).decode()
+        text = _bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SourceError(path, "is not UTF-8 text", "expected ids, one per line") from None
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line.strip()]

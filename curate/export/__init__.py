@@ -16,7 +16,7 @@ from importlib import import_module, resources
 from pkgutil import iter_modules
 from typing import Any
 
-from curate.errors import UsageError
+from curate.errors import UsageError, did_you_mean
 
 
 def names() -> list[str]:
@@ -31,7 +31,9 @@ def load(name: str) -> Any:
         UsageError: there is no such format.
     """
     if name not in names():
-        raise UsageError(f"format {name!r}", "unknown", f"expected one of {', '.join(names())}")
+        raise UsageError(
+            f"format {name!r}", "unknown", f"expected one of {', '.join(names())}", did_you_mean(name, names())
+        )
     return import_module(f"{__name__}.{name}")
 
 

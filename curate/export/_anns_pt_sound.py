@@ -13,7 +13,8 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from curate import relevance
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 from curate.errors import SchemaError
 from curate.export._anns_pt_values import Kept, corners, image_keys, inclusive, kept, masks, with_painted_polygons
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import UNSET
 
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.export._anns_pt_values import Kept, corners, inclusive, kept, masks
 

@@ -13,7 +13,8 @@ from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from curate import geometry, runlengths, runorder
-from curate.dataset import RLE_TYPE, plain
+from curate.columns import plain
+from curate.dataset import RLE_TYPE
 from curate.errors import SchemaError
 
 Number = int | float

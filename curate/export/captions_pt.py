@@ -29,7 +29,8 @@ import pyarrow.compute as pc
 
 from curate import geometry, torch_zip
 from curate.atomic import atomic_file
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 from curate.engine import collector_paused
 from curate.errors import CurateError, UsageError
 from curate.export._anns_pt_values import image_keys, masks, with_painted_polygons

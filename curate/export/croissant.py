@@ -18,7 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset import POLYGONS_TYPE, RLE_TYPE, Dataset, json_text, positions, whole
+from curate.columns import positions, whole
+from curate.dataset import POLYGONS_TYPE, RLE_TYPE, Dataset, json_text
 from curate.errors import UsageError
 from curate.export._folder import export_folder
 from curate.model import TABLES

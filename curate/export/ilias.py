@@ -33,7 +33,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance
-from curate.dataset import Dataset, plain, whole
+from curate.columns import plain, whole
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.export._folder import export_folder
 from curate.export._pictures import LINK, NONE, check_how, locate, place

@@ -28,7 +28,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance
-from curate.dataset import Dataset, plain, positions, whole
+from curate.columns import plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.export._folder import export_folder
 

@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import relevance
-from curate.dataset import Dataset, plain, positions, whole
+from curate.columns import plain, positions, whole
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.export._folder import export_folder
 from curate.export._pictures import check_how, locate

@@ -28,7 +28,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate import geometry, relevance
-from curate.dataset import Dataset, positions
+from curate.columns import positions
+from curate.dataset import Dataset
 from curate.engine import collector_paused
 from curate.errors import CurateError, UsageError
 from curate.export import revisitop

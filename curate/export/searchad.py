@@ -32,7 +32,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance, taxonomy
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 from curate.engine import collector_paused
 from curate.errors import SchemaError, UsageError
 from curate.export._folder import export_folder

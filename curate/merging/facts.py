@@ -9,7 +9,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, plain, positions
+from curate.columns import plain, positions
+from curate.dataset import Dataset
 from curate.errors import SchemaError
 from curate.merging.judgements import united_rule
 from curate.merging.rows import EXPECTED, HINT, ContradictionError, joined, short
@@ -62,9 +63,10 @@ def recounted(
     for source, record in sources.items():
         named = [d.info.sources[source].found for d in datasets if source in d.info.sources]
         found = [counts for counts in named if counts is not None]  # who only names its images has counted nothing
-        if all(counts == found[0] for counts in found):
-            continue
         images = tables["images"].filter(pc.equal(plain(tables["images"]["source"]), source))["id"]
+        # Equal counts may be those of two splits: then there are more images than either of them found.
+        if all(counts == found[0] for counts in found) and (len(found) < 2 or len(images) <= (found[0].images or 0)):
+            continue
         annotations = int((positions(tables["annotations"]["image_id"], images) >= 0).sum())
         counts = Counts(images=len(images), annotations=annotations)
         if record.found is not None and record.found.instances is not None:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import relevance
-from curate.dataset import Dataset, conform, json_text, whole
+from curate.columns import whole
+from curate.dataset import Dataset, conform, json_text
 from curate.errors import SchemaError
 from curate.merging.rows import EXPECTED, HINT
 from curate.model import Finding, RelevanceRule, finding

@@ -10,7 +10,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, plain, positions, whole
+from curate.columns import plain, positions, whole
+from curate.dataset import Dataset
 
 
 def under_common_roots(datasets: Sequence[Dataset]) -> Sequence[Dataset]:

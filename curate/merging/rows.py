@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import json_text, positions, whole
+from curate.columns import positions, whole
+from curate.dataset import json_text
 from curate.errors import SchemaError
 from curate.model import TABLES, Finding, finding
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
+from curate.columns import plain
 from curate.dataset import Dataset
 from curate.errors import printable
-from curate.geometry import rle_iou
+from curate.geometry import Box, rle_iou
 from curate.model import Rle
 from curate.prelabel.rows import doubt
 from curate.show.page import CROPS, render, tile_values
@@ -19,6 +21,7 @@ from curate.show.tiles import object_tiles
 
 SIDE_BY_SIDE, EXAMPLES = 12, 12
 _BARS = 20
+_PORTION = 10_000  # rows
 _QUALITIES = ("predicted_iou", "stability", "box_iou")
 _TITLES = {
     "predicted_iou": "IoU that the model expects",
@@ -42,14 +45,15 @@ class Proposal(NamedTuple):
 
 def proposals(dataset: Dataset) -> list[Proposal]:
     """The pre-labels of ``dataset``, those that deserve a look first: by doubt, then by id."""
-    rows = (
-        dataset.table("annotations").select(["id", "parent_id", "category", "segmentation", "attributes"]).to_pylist()
-    )
-    masks = {row["id"]: row["segmentation"] for row in rows}
+    columns = ["id", "parent_id", "category", "segmentation", "attributes"]
+    table = dataset.table("annotations").select(columns)
+    made = table.filter(pc.fill_null(pc.match_substring(table["attributes"], '"prelabel"'), False))
+    parents = table.filter(pc.is_in(table["id"], value_set=pc.unique(plain(made["parent_id"]))))
+    parents = parents.filter(pc.is_valid(parents["segmentation"]))
+    masks = dict(zip(parents["id"].to_pylist(), parents["segmentation"].to_pylist(), strict=True))
     found = []
-    for row in rows:
-        if not row["attributes"] or '"prelabel"' not in row["attributes"]:
-            continue
+    # By portions: as objects, masks take many times the memory that they have in the table.
+    for row in (row for portion in made.to_batches(_PORTION) for row in portion.to_pylist()):
         facts = json.loads(row["attributes"]).get("prelabel")
         if not facts:
             continue
@@ -144,20 +148,24 @@ def _side_by_side(
         tiles = list(object_tiles(dataset, [parent], CROPS, roots))
         if not tiles:
             continue
-        drawn = [_tile(dataset, of[name][parent], roots, of[name][parent].segmenter) for name in sorted(of)]
+        box = tiles[0].marks[0].box  # the same window for all
+        drawn = [_tile(dataset, of[name][parent], roots, box) for name in sorted(of)]
         rows.append({"name": printable(parent), "asked": tile_values(tiles[0]), "answers": drawn})
     return rows
 
 
 def _tiles(dataset: Dataset, chosen: Sequence[Proposal], roots: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [_tile(dataset, one, roots, one.segmenter) for one in chosen]
+    return [_tile(dataset, one, roots) for one in chosen]
 
 
-def _tile(dataset: Dataset, one: Proposal, roots: Mapping[str, str], title: str) -> dict[str, Any]:
-    (tile,) = object_tiles(dataset, [one.id], CROPS, roots)
+def _tile(dataset: Dataset, one: Proposal, roots: Mapping[str, str], window: Box | None = None) -> dict[str, Any]:
+    (tile,) = object_tiles(dataset, [one.id], CROPS, roots, window=window)
     known = [(name, one.facts.get(quality)) for name, quality in (("expected", "predicted_iou"), ("box", "box_iou"))]
     parts = [f"{name} {value:.2f}" for name, value in known if value is not None]
     if one.truth is not None:
         parts.append(f"true IoU {one.truth:.2f}")
     parts += one.facts.get("flags") or []
-    return tile_values(tile) | {"name": printable(title), "caption": ", ".join(filter(None, [one.category, *parts]))}
+    return tile_values(tile) | {
+        "name": printable(one.segmenter),
+        "caption": ", ".join(filter(None, [one.category, *parts])),
+    }

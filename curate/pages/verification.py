@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, flags, plain, positions
+from curate.columns import flags, plain, positions
+from curate.dataset import Dataset
 from curate.errors import printable
 from curate.model import Finding
 from curate.relevance import overview

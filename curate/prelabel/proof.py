@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import CurateError
+from curate.geometry import mask_bounds
 from curate.prelabel.ellipse import ellipse_in
 from curate.prelabel.prompts import Picture, Prompts, Segmenter
 
@@ -36,7 +37,7 @@ def prove(segmenter: Segmenter) -> Proof:
         CurateError: the masks are no better than ellipses.
     """
     picture, masks = drawn()
-    boxes = np.array([_box(mask) for mask in masks])
+    boxes = np.array([mask_bounds(mask) for mask in masks])
     found = [mask.pixels for mask in segmenter.segment(picture, Prompts(boxes=boxes))]
     plain = [ellipse_in(box, SIDE, SIDE) for box in boxes]
     proof = Proof(*(float(np.mean([_iou(a, b) for a, b in zip(side, masks, strict=True)])) for side in (found, plain)))
@@ -73,11 +74,6 @@ def drawn() -> tuple[Picture, list[NDArray[np.bool_]]]:
     # A little texture, always the same: nothing real is perfectly flat.
     noise = np.random.default_rng(0).normal(0, 4, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), masks
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

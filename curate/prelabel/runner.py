@@ -27,7 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from curate.dataset import Dataset, arrow_schema, json_text, plain, table_of
+from curate.columns import plain
+from curate.dataset import Dataset, arrow_schema, json_text, table_of
 from curate.engine import map_chunks
 from curate.errors import UsageError, printable
 from curate.model import Category, Command, Finding

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import CurateError, UsageError
+from curate.geometry import box_iou, mask_bounds
 from curate.prelabel.checkpoints import Loaded
 from curate.prelabel.prompts import Mask, Picture, Prompts
 from curate.prelabel.torchvision_standin import import_segment_anything
@@ -155,10 +156,5 @@ class Sam:
 
 def box_agreement(mask: NDArray[np.bool_], corners: NDArray[np.float64]) -> float:
     """IoU of the box around ``mask`` with the box ``corners`` (x1, y1, x2, y2); 0 for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0.0
-    x1, y1, x2, y2 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    a, b, c, d = corners
-    shared = max(0.0, min(x2, c) - max(x1, a)) * max(0.0, min(y2, d) - max(y1, b))
-    return float(shared / ((x2 - x1) * (y2 - y1) + (c - a) * (d - b) - shared))
+    box = np.concatenate([corners[:2], corners[2:] - corners[:2]])
+    return float(box_iou(np.array(mask_bounds(mask)), box)[0, 0])

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, plain, positions
-from curate.errors import UsageError
+from curate.columns import plain, positions
+from curate.dataset import Dataset
+from curate.errors import UsageError, did_you_mean
 from curate.pictures import below
 from curate.prelabel.rows import Wanted
 
@@ -96,7 +97,9 @@ def _known(what: str, names: Sequence[str], column: pa.ChunkedArray) -> None:
     for name in names:
         if name not in there:
             some = ", ".join(sorted(there)[:8])
-            raise UsageError(f"{what} {name!r}", "is not in the dataset", f"expected one of {some}")
+            more = f" and {len(there) - 8} more" if len(there) > 8 else ""
+            expected = f"expected one of {some}{more}" if there else f"it has no {what} at all"
+            raise UsageError(f"{what} {name!r}", "is not in the dataset", expected, did_you_mean(name, there))
 
 
 def _path(row: Mapping[str, Any], folders: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -38,20 +38,21 @@ from curate import export, store
 from curate.atomic import atomic_folder, check_output
 from curate.build import hidden
 from curate.codes import Severity
-from curate.dataset import Dataset, plain
+from curate.columns import plain
+from curate.dataset import Dataset
 from curate.errors import SchemaError, UsageError
 from curate.pages.verification import draw_page
 from curate.releasing import card, pictures, plots, terms
 from curate.releasing.comparing import Changes, TableChange, compare
-from curate.summary import summarise
+from curate.summary import Summary, summarise
 from curate.verify import Report, verify
 from curate.verify.manifests import SUMS, is_release
 
 __all__ = ["STRICT", "Changes", "Released", "TableChange", "compare", "release"]
 
 # What a format's output is called; a folder where it needs one.
-_NAMES = {"coco": "annotations.json", "anns_pt": "anns.pt", "captions_pt": "captions.pt"}
-_ALWAYS = "croissant"  # what data catalogues read
+NAMES = {"coco": "annotations.json", "anns_pt": "anns.pt", "captions_pt": "captions.pt"}
+ALWAYS = "croissant"  # what data catalogues read
 # What is a warning in a dataset at work, and an error in one that leaves the house.
 STRICT: Mapping[str, Severity] = {"P04": "error", "Q09": "error", "R07": "error"}
 _RECIPE_BYTES = 1 << 20
@@ -102,7 +103,7 @@ def release(
             licence, ``previous`` is no dataset, or a token or e-mail address stands in what would be given away.
     """
     path = Path(path)
-    formats = list(dict.fromkeys([*formats, _ALWAYS]))
+    formats = list(dict.fromkeys([*formats, ALWAYS]))
     unknown = sorted(set(formats) - set(export.names()))
     if unknown:
         raise UsageError(f"--format {unknown[0]}", "unknown", f"expected some of {', '.join(export.names())}")
@@ -150,21 +151,20 @@ def _write(parts: _Parts, folder: Path) -> card.Held:
     """Write everything but the sums; what the card says of it."""
     dataset, summary, allowed = parts.dataset, summarise(parts.dataset), terms.may_pass_on(parts.dataset)
     store.write(dataset, folder / "dataset")
-    exports = _exports(dataset, folder / "export", parts.formats, parts.date)
+    exports = write_exports(dataset, folder / "export", parts.formats, parts.date)
     sheets = pictures.write_sheets(dataset, summary, allowed, folder / "sheets", parts.places)
     asked = allowed if parts.with_images else np.zeros(len(allowed), bool)
     copied = pictures.copy_images(dataset, asked, folder / "images", parts.places)
     sources = plain(dataset.table("images")["source"]).to_pylist()
     bundled = Counter(source for source, put in zip(sources, copied, strict=True) if put is not None)
-    drawn = plots.draw(summary)
+    drawn = figures(summary)
     by_source = dict(sorted(bundled.items()))
-    held = card.Held(exports, sorted(drawn), sheets, by_source, parts.recipe is not None, parts.beside, parts.date)
-    texts = {f"plots/{name}": text for name, text in drawn.items()} | {
+    plotted = sorted(name.removeprefix("plots/") for name in drawn if name.startswith("plots/"))
+    held = card.Held(exports, plotted, sheets, by_source, parts.recipe is not None, parts.beside, parts.date)
+    texts = drawn | {
         "README.md": card.card(dataset, summary, parts.report, held, parts.changes),
         "LICENCES.md": card.licences(dataset, summary, held),
         "images.csv": _images(dataset, copied),
-        "statistics.json": _json(summary),
-        "lineage.json": _json(summary.lineage),
         "verify.json": _json(parts.report),
         "verify.html": draw_page(parts.report, dataset, pictures=False),
     }
@@ -176,14 +176,20 @@ def _write(parts: _Parts, folder: Path) -> card.Held:
     return held
 
 
-def _exports(dataset: Dataset, folder: Path, formats: Sequence[str], date: str | None) -> dict[str, str]:
+def figures(summary: Summary) -> dict[str, str]:
+    """The files that follow from the dataset's summary alone, by name."""
+    drawn = {f"plots/{name}": text for name, text in plots.draw(summary).items()}
+    return drawn | {"statistics.json": _json(summary), "lineage.json": _json(summary.lineage)}
+
+
+def write_exports(dataset: Dataset, folder: Path, formats: Sequence[str], date: str | None) -> dict[str, str]:
     """Write the formats; what was written, by its path in the release."""
     folder.mkdir()
     written = {}
     for name in formats:
-        options = {"date": date} if name == _ALWAYS and date else {}
-        export.load(name).write(dataset, folder / _NAMES.get(name, name), **options)
-        written[f"{folder.name}/{_NAMES.get(name, name)}"] = export.title(name)
+        options = {"date": date} if name == ALWAYS and date else {}
+        export.load(name).write(dataset, folder / NAMES.get(name, name), **options)
+        written[f"{folder.name}/{NAMES.get(name, name)}"] = export.title(name)
     return written
 
 

@@ -80,7 +80,9 @@ def _files(report: Report, held: Held, changed: bool) -> list[tuple[str, str]]:
     files += [("`sheets/`", f"objects of {held.sheets:,} classes, with their boxes")] if held.sheets else []
     files += [("`plots/`", "the pictures below")] if held.plots else []
     files += [("`statistics.json`", "all counts")]
-    files += [("`verify.html`, `verify.json`", f"the check: no errors, {warnings:,} warnings")]
+    files += [
+        ("`verify.html`, `verify.json`", f"the check: no errors, {warnings:,} warning{'' if warnings == 1 else 's'}")
+    ]
     files += [("`LICENCES.md`", "licence and citation of every source")]
     files += [("`lineage.json`", "every command, with its options and counts")]
     files += [("`recipe.yaml`", "the recipe that makes it from the raw downloads")] if held.recipe else []

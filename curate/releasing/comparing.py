@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, flags, plain, positions
+from curate.columns import flags, plain, positions
+from curate.dataset import Dataset
 from curate.model import TABLES
 
 _LISTED = 1000  # ids of each kind of change

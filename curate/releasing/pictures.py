@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, plain
+from curate.columns import plain
+from curate.dataset import Dataset
 from curate.errors import SchemaError
 from curate.pictures import below
 from curate.show import contact_tiles, legend_of

@@ -11,7 +11,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, plain
+from curate.columns import plain
+from curate.dataset import Dataset
 
 _VERSION = r"(?:[ -]v?\d\.\d)?(?: (?:International|Unported|Universal|Generic))?"
 _OPEN = re.compile(

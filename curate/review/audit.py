@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Meta, Struct
 
+from curate.columns import flags, plain, positions
 from curate.coverage import coverage_of
-from curate.dataset import Dataset, flags, plain, positions
+from curate.dataset import Dataset
 from curate.errors import UsageError, printable
 from curate.review.agreement import wilson
 from curate.review.plan import Item, Plan, sequences_of

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import geometry
-from curate.dataset import Dataset, conform, json_text, plain, table_of
+from curate.columns import plain
+from curate.dataset import Dataset, conform, json_text, table_of
 from curate.errors import ReviewError
 from curate.model import Annotation, Command, Coverage, Step
 from curate.review import agreement, audit, consensus, measures, pairs, report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -116,10 +116,21 @@ def check_people(people: Mapping[str, Person]) -> None:
             raise _shared(other, person)
 
 
+def check_account(events: Iterable[log.Event], person: str, account: str) -> None:
+    """Whether nobody else has worked with what is now the account of ``person``; logs of old do not say.
+
+    Raises:
+        UsageError: somebody has.
+    """
+    for event in events:
+        if event.kind == "answer" and not event.foreign and event.account == account and event.person != person:
+            raise _shared(event.person or "", person)
+
+
 def _shared(other: str, person: str) -> UsageError:
     return UsageError(
         person,
-        f"the account is that of {other}",
+        f"the account is that of {other}, or was when they worked",
         "expected one of their own: nobody may see or judge their own work as somebody else",
         "give another address to 'curate review join'",
     )

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.columns import plain, positions
 from curate.coverage import coverage_of
-from curate.dataset import Dataset, plain, positions
+from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.model import Annotation
 from curate.review import figures, measures

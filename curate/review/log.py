@@ -41,6 +41,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     annotation: Annotated[str | None, Meta(description="server/project/annotation")] = None
     revision: Annotated[str | None, Meta(description="the server's time of its last change")] = None
     skipped: bool = False
+    account: Annotated[str | None, Meta(description="the server's number of who wrote it, and since when")] = None
     foreign: Annotated[bool, Meta(description="written or changed by somebody else than it is for")] = False
     verdict: str | None = None
     note: str | None = None

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.columns import plain, positions
 from curate.coverage import coverage_of
-from curate.dataset import Dataset, conform, plain, positions, table_of
+from curate.dataset import Dataset, conform, table_of
 from curate.model import Annotation, Coverage, Judgement, Step
 from curate.relevance import targets
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Meta, Struct
 
-from curate.dataset import Dataset, plain
+from curate.columns import plain
+from curate.dataset import Dataset
 from curate.errors import UsageError
 from curate.review.shapes import Tool
 

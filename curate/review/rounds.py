@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,10 @@ from curate.atomic import atomic_file
 from curate.errors import ReviewError
 from curate.model import Finding
 from curate.review import log
-from curate.review.api import Api, LostError, RefusedError
+from curate.review.api import Api, LostError, RefusedError, accounts
 from curate.review.config import same_config
 from curate.review.exports import tasks_of
-from curate.review.folder import Review, check_people
+from curate.review.folder import Review, check_account, check_people
 from curate.review.log import Event
 from curate.review.sending import keys, send
 from curate.review.state import Job, State, replaced
@@ -47,11 +48,12 @@ def push(
     """Put every open job on the server, in the project of its round and person.
 
     Raises:
-        UsageError: two people have one account.
+        UsageError: two people have one account, or had it one after the other.
         ReviewError: somebody else pushes, an image is missing, a config was changed on the server, or the server does
             not answer; repeating the command goes on where it was.
     """
     check_people(review.people)
+    _check_accounts(review, api)
     unsure = review.folder / ".sending"  # is there while an import may be at work whose answer nobody has seen
     with log.locked(review.folder / ".push.lock", "another push is under way", wait=False):
         lost = unsure.exists()
@@ -84,6 +86,23 @@ def push(
         return Pushed(len(groups), sent, there)
 
 
+def _check_accounts(review: Review, api: Api) -> None:
+    """Whether nobody has an account now with which somebody else worked: they would get their own work to judge."""
+    if not any(event.account for event in review.events):
+        return
+    names = _names(api)
+    for person, one in sorted(review.people.items()):
+        if one.user in names:
+            check_account(review.events, person, names[one.user])
+
+
+def _names(api: Api) -> dict[int, str]:
+    try:
+        return {one.user: one.name for one in accounts(api)}
+    except RefusedError:  # there are servers that show people to administrators only
+        return {}
+
+
 def _all(groups: Mapping[Any, Sequence[Job]]) -> Iterator[Job]:
     return (job for jobs in groups.values() for job in jobs)
 
@@ -100,7 +119,7 @@ def _projects(review: Review, api: Api) -> dict[tuple[int, str], dict[str, Any]]
         for person in review.plan.people(round)
     }
     found: dict[tuple[int, str], dict[str, Any]] = {}
-    for project in sorted(api.pages("/api/projects/"), key=lambda one: int(one["id"])):
+    for project in sorted(api.projects(), key=lambda one: int(one["id"])):
         place = wanted.get(str(project.get("description")))
         if place is not None:
             found.setdefault(place, project)
@@ -108,22 +127,20 @@ def _projects(review: Review, api: Api) -> dict[tuple[int, str], dict[str, Any]]
 
 
 def _make_project(review: Review, api: Api, given: Material, round: int, person: str) -> dict[str, Any]:
-    body = {
-        "title": f"{review.plan.name} · {review.plan.rounds[round].name} · {person}"[:50],
-        "description": mark(review, round, person),
-        "label_config": given.config(round).xml,
-        "maximum_annotations": 1,
-        "show_collab_predictions": True,
-        "show_skip_button": True,
-    }
     try:
-        made: dict[str, Any] = api.send("POST", "/api/projects/", body)
+        return api.make_project(
+            title=f"{review.plan.name} · {review.plan.rounds[round].name} · {person}"[:50],
+            description=mark(review, round, person),
+            label_config=given.config(round).xml,
+            maximum_annotations=1,
+            show_collab_predictions=True,
+            show_skip_button=True,
+        )
     except LostError:
         again = _projects(review, api).get((round, person))
         if again is None:
             raise
-        made = again
-    return made
+        return again
 
 
 def _check_config(api: Api, project: dict[str, Any], given: Material, round: int) -> None:
@@ -139,13 +156,12 @@ def _check_config(api: Api, project: dict[str, Any], given: Material, round: int
 def _make_storages(api: Api, project: dict[str, Any], given: Material, jobs: Sequence[Job], root: Path) -> None:
     """Allow the folders, directly below ``root``, that the images lie in."""
     number = project["id"]
-    have = {str(one["path"]) for one in api.get("/api/storages/localfiles", project=number)}
+    have = {str(one["path"]) for one in api.storages(number)}
     base = root.resolve()
     tops = {given.files[given.items[job.item].image_id].resolve().relative_to(base).parts[0] for job in jobs}
     for path in sorted(str(base / top) for top in tops):
         if path not in have:
-            body = {"project": number, "path": path, "title": "images", "use_blob_urls": True}
-            api.send("POST", "/api/storages/localfiles", body)
+            api.make_storage(number, path)
 
 
 def _went_away(error: RefusedError, api: Api) -> ReviewError:
@@ -176,7 +192,7 @@ def pull(review: Review, api: Api, given: Material) -> Pulled:
         ReviewError: the server does not answer, or not soundly; what was written stays, and a repeat goes on.
     """
     with log.locked(review.folder / ".pull.lock", "another pull is under way", wait=False):
-        cache = _Cache(review.folder / "pulled.json")
+        seen = _Cache(review.folder / "pulled.json")
         problems: list[Finding] = []
         projects = _projects(review, api)
         there = {_name(project) for project in projects.values()} | replaced(review.events)
@@ -187,9 +203,10 @@ def pull(review: Review, api: Api, given: Material) -> Pulled:
                 text = f"project {project['id']}: its labelling config was changed on the server"
                 events.append(Event(key=f"config {_name(project)}", kind="report", message=text))
         jobs = {job.key: job for job in review.state.jobs}
+        names = cache(partial(_names, api))  # asked for when there is something new
         for (round, person), project in sorted(projects.items()):
             try:
-                found, wrong = _answers(review, api, given, project, person, jobs, cache)
+                found, wrong = _answers(review, api, given, project, person, jobs, names, seen)
             except RefusedError as error:
                 if error.status != 404:
                     raise
@@ -199,7 +216,7 @@ def pull(review: Review, api: Api, given: Material) -> Pulled:
         new = [event for event in events if event is not None]
         written = log.append(review.log, _fresh(new, review.events))
         reports = [event.message or event.key for event in new if event.kind == "report"]
-        cache.write()
+        seen.write()
         return Pulled(written, tuple(reports), tuple(problems))
 
 
@@ -210,18 +227,19 @@ def _answers(
     project: Mapping[str, Any],
     person: str,
     jobs: Mapping[str, Job],
-    cache: _Cache,
+    names: Callable[[], Mapping[int, str]],
+    seen: _Cache,
 ) -> tuple[list[Event | None], list[Finding]]:
     """What is new in one project."""
     events: list[Event | None] = []
     problems: list[Finding] = []
     name = _name(project)
-    fields = {"fields": "task_only", "include": "id,updated_at,total_annotations,cancelled_annotations"}
+    fields = ("id", "updated_at", "total_annotations", "cancelled_annotations")
     rows = {
         str(row["id"]): f"{row['updated_at']} {row['total_annotations']} {row['cancelled_annotations']}"
-        for row in api.pages("/api/tasks", project=project["id"], **fields)
+        for row in api.tasks(int(project["id"]), *fields)
     }
-    changed = sorted((task for task, seen in rows.items() if cache.seen(name, task) != seen), key=int)
+    changed = sorted((task for task, state in rows.items() if seen.seen(name, task) != state), key=int)
     known: dict[str, set[str]] = {}  # annotations of the log, by the key of their task
     for event in review.events:
         if event.kind == "answer" and (event.annotation or "").startswith(f"{name}/"):
@@ -234,15 +252,17 @@ def _answers(
             events.append(_stray(name, task.id, bool(task.given)))
             continue
         for one in task.given:
-            event, found = event_of(one, job, given, where=name, user=account.user if account else None)
+            user = account.user if account else None
+            author = names().get(one.person, str(one.person)) if one.person is not None else None
+            event, found = event_of(one, job, given, where=name, user=user, account=author)
             events.append(event)
             problems += found
             known.get(job.key, set()).discard(event.annotation or "")
         events += map(_deleted_event, sorted(known.pop(job.key, ())))
-    if any(known.values()) and cache.lacks(name, rows):  # a task is gone
+    if any(known.values()) and seen.lacks(name, rows):  # a task is gone
         present = _annotations(api, int(project["id"]), name)
         events += [_deleted_event(one) for those in known.values() for one in sorted(those - present)]
-    cache.note(name, rows)
+    seen.note(name, rows)
     return events, problems
 
 
@@ -257,24 +277,20 @@ def _full(api: Api, project: int, wanted: Sequence[str], total: int) -> Iterator
     if len(wanted) * _FEW < total:
         for task in wanted:
             try:
-                yield api.get(f"/api/tasks/{task}/", project=project)
+                yield api.task(task)
             except RefusedError as error:
                 if error.status != 404:
                     raise
         return
     held = set(wanted)
-    for row in api.pages("/api/tasks", project=project, fields="all") if wanted else ():
+    for row in api.tasks(project) if wanted else ():
         if str(row["id"]) in held:
             yield row
 
 
 def _annotations(api: Api, project: int, name: str) -> set[str]:
     """All annotations that a project has, by the names that they have in the log."""
-    return {
-        f"{name}/{one['id']}"
-        for row in api.pages("/api/tasks", project=project, fields="all")
-        for one in row.get("annotations", [])
-    }
+    return {f"{name}/{one['id']}" for row in api.tasks(project) for one in row.get("annotations", [])}
 
 
 def _deleted_event(annotation: str) -> Event:

@@ -34,7 +34,7 @@ def send(api: Api, project: int, tasks: Mapping[str, dict[str, Any]], unsure: Pa
             for chunk in chunks(missing, most, MOST_BYTES):
                 unsure.touch()
                 sent = len(chunk)
-                api.send("POST", f"/api/projects/{project}/import", chunk)
+                api.import_tasks(project, chunk)
             return first, losses
         except SlowError:  # it may still be at work: a second one at once would only make it slower
             raise
@@ -70,8 +70,7 @@ def chunks(tasks: Sequence[dict[str, Any]], most: int = MOST_TASKS, size: int = 
 
 def keys(api: Api, project: int) -> set[str]:
     """The keys of the tasks that are there; what is there twice is removed by the way."""
-    rows = api.pages("/api/tasks", project=project, fields="task_only", include="id,data")
-    keys = [str(row["data"].get("key")) for row in rows]
+    keys = [str(row["data"].get("key")) for row in api.tasks(project, "id", "data")]
     found = set(keys)
     if len(found) < len(keys):
         _clear_doubles(api, project)
@@ -81,7 +80,7 @@ def keys(api: Api, project: int) -> set[str]:
 def _clear_doubles(api: Api, project: int) -> None:
     """Of tasks of one key, one stays; others go unless somebody worked on them."""
     copies: dict[str, list[tuple[bool, int]]] = {}
-    for row in api.pages("/api/tasks", project=project, fields="all"):
+    for row in api.tasks(project):
         idle = not (row["total_annotations"] or row["cancelled_annotations"] or row["draft_exists"])
         copies.setdefault(str(row["data"].get("key")), []).append((idle, int(row["id"])))
     copies.pop("None", None)  # tasks that are not ours
@@ -90,8 +89,7 @@ def _clear_doubles(api: Api, project: int) -> None:
         # Said to the server too: somebody may begin in between.
         items = [_where("total_annotations", "less", "Number", 1), _where("cancelled_annotations", "less", "Number", 1)]
         items.append(_where("draft_exists", "equal", "Boolean", False))
-        body = {"selectedItems": {"all": False, "included": gone}, "filters": {"conjunction": "and", "items": items}}
-        api.send("POST", f"/api/dm/actions?id=delete_tasks&project={project}", body)
+        api.delete_tasks(project, gone, {"conjunction": "and", "items": items})
 
 
 def _where(column: str, operator: str, kind: str, value: object) -> dict[str, object]:

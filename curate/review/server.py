@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from curate.atomic import atomic_file
 from curate.errors import ReviewError, UsageError
@@ -71,10 +71,13 @@ def install(folder: Path) -> Path:
     return program
 
 
-def start(program: Path, data: Path, root: Path, port: int | None = None, patience: float = 300) -> Server:
+def start(
+    program: Path, data: Path, root: Path, port: int | None = None, patience: float = 300, *, outlives: bool = True
+) -> Server:
     """Start the server on loopback, or give the one that runs on ``data``; waits until it is healthy.
 
-    Images are shown from folders strictly below ``root``.
+    Images are shown from folders strictly below ``root``. One that does not outlive this process ends with it, however
+    that ends.
 
     Raises:
         ReviewError: it ends at once, or is not healthy in ``patience`` seconds.
@@ -116,20 +119,45 @@ def start(program: Path, data: Path, root: Path, port: int | None = None, patien
     }
     words = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
     with (data / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    server = Server(url, token, ADMIN, password, process.pid, str(root.resolve()))
+        run = _run if outlives else _run_while_we_live
+        process, pid = run(words, environment, log)
+    server = Server(url, token, ADMIN, password, pid, str(root.resolve()))
     _write(data, server)
     deadline = time.monotonic() + patience
     while not healthy(url):
         if process.poll() is not None:
             raise ReviewError(url, f"Label Studio ended ({process.returncode})", hint=f"see {data / 'server.log'}")
         if time.monotonic() > deadline:
-            process.kill()
+            os.kill(pid, signal.SIGKILL)
             raise ReviewError(url, "Label Studio is not healthy", hint=f"see {data / 'server.log'}")
         time.sleep(0.3)
     return server
+
+
+def _run(words: list[str], environment: dict[str, str], log: IO[bytes]) -> tuple[subprocess.Popen[bytes], int]:
+    process = subprocess.Popen(
+        words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+    return process, process.pid
+
+
+def _run_while_we_live(
+    words: list[str], environment: dict[str, str], log: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], int]:
+    keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), *words]
+    theirs, _ = os.pipe()  # our end is never closed, but by the end of this process
+    try:
+        process = subprocess.Popen(
+            keeper, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        )
+    finally:
+        os.close(theirs)
+    assert process.stdout is not None
+    with process.stdout as said:
+        pid = said.readline()
+    if not pid:
+        raise ReviewError(words[0], "could not be started", hint="see server.log beside its data")
+    return process, int(pid)
 
 
 def opened(data: Path) -> Server | None:

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw
 
-from curate.dataset import Dataset, plain
+from curate.columns import plain
+from curate.dataset import Dataset
 from curate.errors import ReviewError
 from curate.geometry import mask_from_rle
 from curate.model import Rle

@@ -1,14 +1,15 @@
 """Where a review stands: a pure function of its plan, its items and its events, in whatever order these come.
 
 A job is one item in one round, for one person. Nobody refines or inspects their own work: whoever has had a part in one
-round of an item gets no other round of it. A rejected item goes back, with the reason, to the person whose work it was;
-after that it is judged again. A skipped one goes to somebody else. An answer that somebody else wrote or changed, or
-that was changed after it had been pulled, is reported and counts only after a ``take``.
+round of an item, be it under another's name, gets no other round of it. A rejected item goes back, with the reason, to
+the person whose work it was; after that it is judged again. A skipped one goes to somebody else. An answer that
+somebody else wrote or changed, or that was changed after it had been pulled, is reported and counts only after a
+``take``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -66,11 +67,15 @@ def fold(plan: Plan, items: Sequence[Item], events: Iterable[Event]) -> State:
             unique[event.key] = event
     ordered = [unique[key] for key in sorted(unique)]
     answers, reports = _answers(ordered)
+    owners: dict[str, set[str]] = {}  # of each account, who worked with it
+    for event in ordered:
+        if event.kind == "answer" and event.account and event.person and not event.foreign:
+            owners.setdefault(event.account, set()).add(event.person)
     takes = [chosen(plan, round, items) for round in range(len(plan.rounds))]
     jobs: list[Job] = []
     standing: dict[str, Standing] = {}
     for index, item in enumerate(sorted(items, key=lambda one: one.id)):
-        made, standing[item.id] = _walk(plan, item.id, index, [item.id in take for take in takes], answers)
+        made, standing[item.id] = _walk(plan, item.id, index, [item.id in take for take in takes], answers, owners)
         jobs += made
     return State(tuple(sorted(jobs, key=lambda job: job[:4])), standing, reports)
 
@@ -125,7 +130,12 @@ def _later(a: Event, b: Event) -> bool:
 
 
 def _walk(
-    plan: Plan, item: str, index: int, takes: Sequence[bool], answers: dict[_Slot, Event]
+    plan: Plan,
+    item: str,
+    index: int,
+    takes: Sequence[bool],
+    answers: dict[_Slot, Event],
+    owners: Mapping[str, set[str]],
 ) -> tuple[list[Job], Standing]:
     jobs: list[Job] = []
     path = [round for round in range(len(plan.rounds)) if takes[round]]
@@ -148,6 +158,9 @@ def _walk(
         made, done = _slots(first, plan.rounds[round].copies, queue, answers)
         jobs += made
         part |= {event.person or "": round for event in done}
+        for event in done:
+            if event.foreign:  # taken though somebody else wrote it: that is who had a part
+                part = dict.fromkeys(owners.get(event.account or "", ()), round) | part
         if any(job.status == "open" for job in made):
             return jobs, Standing("open", round, results, rejections)
         if len(done) < plan.rounds[round].copies:

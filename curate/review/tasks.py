@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, plain
+from curate.columns import plain
+from curate.dataset import Dataset
 from curate.errors import ReviewError
 from curate.model import Annotation, Finding, finding
 from curate.review.config import Config, config
@@ -146,11 +147,12 @@ def image_url(file: Path, root: Path) -> str:
 
 
 def event_of(
-    given: Given, job: Job, material: Material, *, where: str, user: int | None
+    given: Given, job: Job, material: Material, *, where: str, user: int | None, account: str | None = None
 ) -> tuple[Event, tuple[Finding, ...]]:
     """One state of one annotation as an event. ``user`` is the account that the job is for, None if unknown.
 
-    ``where`` is server and project. What could not be taken is reported, and then the answer does not count.
+    ``account`` is whose annotation it is, ``where`` is server and project. What could not be taken is reported, and
+    then the answer does not count.
     """
     prefix = f"r{job.round + 1}a{job.attempt}-{job.person}"
     frame = material.frame(job)
@@ -179,6 +181,7 @@ def event_of(
         annotation=f"{where}/{given.id}",
         revision=given.updated_at,
         skipped=given.skipped,
+        account=account,
         foreign=foreign or bool(broken),
         verdict=answer.verdict,
         note=answer.note,

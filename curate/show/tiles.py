@@ -66,9 +66,17 @@ def image_tiles(
 
 
 def object_tiles(
-    dataset: Dataset, annotation_ids: Sequence[str], look: Look, roots: Mapping[str, str] | None = None
+    dataset: Dataset,
+    annotation_ids: Sequence[str],
+    look: Look,
+    roots: Mapping[str, str] | None = None,
+    *,
+    window: Box | None = None,
 ) -> Iterator[Tile]:
-    """One tile for each of the annotations, cut out with half its size around it; those without box are left out."""
+    """One tile for each of the annotations, cut out with half its size around it; those without box are left out.
+
+    With ``window`` all are cut out around that box instead, so that they can be compared.
+    """
     table = dataset.table("annotations")
     wanted = table.filter(pc.is_in(table["id"], value_set=pa.array(annotation_ids, pa.string()))).to_pylist()
     marks = {row["id"]: (row["image_id"], mark_of(row)) for row in wanted}
@@ -82,7 +90,7 @@ def object_tiles(
         if row is None:
             yield _grey(annotation_id, image_id, "image is not in this dataset", look)
         else:
-            yield _tile(row, [mark], look, places, around=mark)
+            yield _tile(row, [mark], look, places, around=mark if window is None else mark._replace(box=window))
 
 
 def window_tile(

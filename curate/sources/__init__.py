@@ -27,7 +27,8 @@ Where these functions need the same large files, they are read once: what ``surv
     def survey(root: Path, splits: tuple[str, ...]) -> Any
     def scan(root: Path, splits: tuple[str, ...], held: Any = None) -> list[Item]   # without it they read themselves
 
-Further keyword arguments of ``scan``, the same of the other three, are options of the source. ``parse`` raises
+Further keyword arguments of ``scan``, the same of the other three, are options of the source; what they mean is told by
+``OPTIONS``, a text for each, which ``curate sources NAME`` prints. ``parse`` raises
 ``SourceError`` for a broken item (unreadable, a required field missing, NaN, flipped corners); oddities are findings
 and the image stays.
 """
@@ -40,7 +41,7 @@ from importlib import import_module, resources
 from pkgutil import iter_modules
 from typing import Any
 
-from curate.errors import UsageError
+from curate.errors import UsageError, did_you_mean
 from curate.model import Annotation, Finding, Image, finding
 
 
@@ -56,7 +57,9 @@ def load(name: str) -> Any:
         UsageError: there is no such source.
     """
     if name not in names():
-        raise UsageError(f"source {name!r}", "unknown", f"expected one of {', '.join(names())}")
+        raise UsageError(
+            f"source {name!r}", "unknown", f"expected one of {', '.join(names())}", did_you_mean(name, names())
+        )
     return import_module(f"{__name__}.{name}")
 
 

@@ -46,6 +46,11 @@ annotations/panoptic_<name>/<image>.png
 """,
     splits=("train2017", "val2017"),
 )
+OPTIONS = {
+    "json": "one panoptic file of several, below the root",
+    "masks": "the folder of the PNG files, where it is not called like the JSON file",
+    "images": "the folder of the pictures, where it is not called like the split",
+}
 LABELS_ARE_OPEN = True
 _PREFIX = "panoptic_"
 

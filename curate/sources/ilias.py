@@ -84,6 +84,10 @@ misc/taxonomy.json, ilias_core_captured.txt
         note="1,232 image queries, 1,000 text queries, 4,715 positives; 100 million distractors beside them",
     ),
 )
+OPTIONS = {
+    "distractors": "how many to make rows of: none, all or a number",
+    "misc": "the folder of taxonomy.json and ilias_core_captured.txt, where it is not misc/ below the root",
+}
 RELEVANCE = RelevanceRule(target="instance")
 
 CORE = "ilias_core"

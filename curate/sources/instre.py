@@ -80,6 +80,7 @@ gnd_instre.mat
         note="11,011 images in S1, 12,059 in S2, 5,473 in M; 250 classes with the 50 pairs of M; 1,250 queries",
     ),
 )
+OPTIONS = {"gnd": "the file gnd_instre.mat, where it is elsewhere, or none to leave it aside"}
 RELEVANCE = RelevanceRule(target="instance")
 
 PROTOCOL = "gnd_instre.mat"

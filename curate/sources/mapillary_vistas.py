@@ -70,6 +70,7 @@ training/v1.2/...                    and the like in validation; testing has ima
     splits=("training", "validation", "testing"),
     published=Counts(images=25_000, note="18,000 training, 2,000 validation, 5,000 testing (without labels)"),
 )
+OPTIONS = {"annotation_version": "v2.0 (124 classes), v1.2 (66 classes), or v1.1 for the older archive"}
 
 _KINDS = {"instances": ".png", "panoptic": ".png", "polygons": ".json"}
 _SECRET = "testing"

@@ -63,6 +63,7 @@ samples/CAM_FRONT/n015-2018-07-24-11-22-45+0800__CAM_FRONT__1532402927612460.jpg
         images=80_314, note="front and back cameras of trainval and test, key frames only, as in SearchAD"
     ),
 )
+OPTIONS = {"cameras": "searchad, front and back (of nuImages all), or all, or names, as CAM_FRONT,CAM_BACK"}
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_LEFT", "CAM_FRONT_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
 SEARCHAD_CAMERAS = ("CAM_FRONT", "CAM_BACK")

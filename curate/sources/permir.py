@@ -73,6 +73,7 @@ or PerMIRS/<i>/{0,1,2}.jpg, masks.npz.npy
     splits=("train", "val", "test"),
     published=Counts(note="150 queries and 450 gallery images of 16 classes in the SoIR paper; BURST has 2,914 videos"),
 )
+OPTIONS = {"gallery": "others, the frames that are no query, or all three"}
 RELEVANCE = RelevanceRule(target="instance")
 
 _FILE = "all_classes.json"

@@ -80,6 +80,7 @@ revisitop1m/revisitop1m.txt
         note="4,993 images and 70 queries in Oxford, 6,322 and 70 in Paris; and about a million distractors",
     ),
 )
+OPTIONS = {"distractors": "how many of revisitop1m to make rows of: none, all or a number"}
 RELEVANCE = RelevanceRule(target="instance")
 
 _DISTRACTORS = "revisitop1m"

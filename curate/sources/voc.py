@@ -52,6 +52,10 @@ or <name>.xml and <name>.jpg side by side, or VOCdevkit/VOC2007 and so on with t
 """,
     splits=("train", "val", "test"),
 )
+OPTIONS = {
+    "boxes": "voc, where pixels count from 1 and a box holds its last one, or zero-based, with exclusive edges",
+    "coverage": "partial, or exhaustive where all objects were labelled (true of the official sets)",
+}
 LABELS_ARE_OPEN = True
 
 _YEAR = re.compile(r"VOC\d{4}")

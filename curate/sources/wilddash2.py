@@ -63,6 +63,7 @@ wd_both_02/<stem>.jpg
     splits=("public", "both"),
     published=Counts(images=5_068, note="4,256 public, 812 without labels"),
 )
+OPTIONS = {"stuff": "yes imports the segments of stuff classes (road, sky, tunnel) too"}
 
 _FOLDERS = {"public": ("wd_public_v2p0", "wd_publicv2p0"), "both": ("wd_both_02", "wd_both02")}
 _ENDINGS = (".jpg", ".jpeg")

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, flags, plain, positions, table_of, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset, table_of
 from curate.model import Coverage, CoverageState
 from curate.taxonomy.labels import native_label
 from curate.taxonomy.tables import TOGETHER, Rule, Taxonomy

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, positions, whole
+from curate.columns import positions, whole
+from curate.dataset import Dataset
 
 Ints = NDArray[np.int64]
 

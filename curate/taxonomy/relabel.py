@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, conform, flags, plain, positions, table_of, whole
+from curate.columns import flags, plain, positions, whole
+from curate.dataset import Dataset, conform, table_of
 from curate.model import Annotation, Category, CategoryRole, Command, Step
 from curate.taxonomy.coverage import relabelled_coverage
 from curate.taxonomy.labels import Labels, labels_of, native_label

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.compute as pc
 from msgspec import Meta, Struct
 
-from curate.dataset import Dataset, flags, plain
+from curate.columns import flags, plain
+from curate.dataset import Dataset
 from curate.taxonomy.labels import labels_of
 from curate.taxonomy.tables import Taxonomy
 

@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from curate.errors import SchemaError, UsageError
+from curate.errors import SchemaError, UsageError, did_you_mean
 from curate.model import Category, CategoryRole, Image
 
 Relation = Literal["exact", "narrower", "broader", "possible"]
@@ -113,7 +113,8 @@ def load(name: str | Path) -> Taxonomy:
         path = Path(name)
         if path.suffix != ".tsv" or not path.is_file():
             expected = f"expected one of {', '.join(names())}, or a file NAME.tsv"
-            raise UsageError(f"taxonomy {str(name)!r}", "is neither known nor a table", expected)
+            hint = did_you_mean(str(name), names())
+            raise UsageError(f"taxonomy {str(name)!r}", "is neither known nor a table", expected, hint)
         title, file, beside = path.stem, path, path.with_name(f"{path.stem}_classes.tsv")
     faults: list[SchemaError] = []
     classes = dict(_classes(beside, faults)) if beside.is_file() else {}

@@ -41,6 +41,7 @@ def verify(
     name: str | None = None,
     noticed: Iterable[Finding] = (),
     severities: Mapping[str, Severity] | None = None,
+    rebuild: Callable[[Path], Iterable[Finding]] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Check a dataset, or what is at a path; of which kind that is, is told by the content.
@@ -55,6 +56,8 @@ def verify(
         noticed: findings of the caller that belong into the report.
         severities: what the findings of some codes count as, where that is not the house's own (``severities.read``);
             what keeps a target from being read stays an error.
+        rebuild: finds what of a release folder its tables do not give again (V04), from level deep on
+            (``curate.releasing.rebuilding.differences``).
         progress: told how many image files are done, of how many.
 
     Raises:
@@ -78,7 +81,7 @@ def verify(
     if subject is None:
         return _report(path, kind, level, found, checked=set(READING[kind].split()) & chosen)
     _check_sources(subject, given)
-    subject.memo["level"] = level
+    subject.memo |= {"level": level, "rebuild": rebuild}
     if not files:
         subject.roots.clear()
     planned = plan.make(subject, level, chosen)

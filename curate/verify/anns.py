@@ -42,6 +42,9 @@ def load(path: Path, roots: Mapping[str, Path]) -> tuple[Subject | None, list[Fi
         return None, [finding(code[1] if code else "F04", error.where, message, hint=error.hint or None)]
     if type(value) is not dict:
         return None, [finding("A02", path, f"holds {short(value)}; expected a dictionary of entries")]
+    if value and all(type(one) is dict and "bboxes" in one and "is_query" not in one for one in value.values()):
+        text = "is a captions.pt (boxes and masks that a detector found), which has no rules of its own"
+        return None, [finding("F09", path, f"{text}; expected an anns.pt", hint="verify the dataset it was made from")]
     found = []
     if numpy_scalars:
         text = (

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from curate import geometry
-from curate.dataset import plain
+from curate.columns import plain
 from curate.model import Command, Finding, Info, Polygons, finding
 from curate.verify import shapes
-from curate.verify.subject import Boxes, Floats, Mask, Subject
+from curate.verify.subject import Boxes, Floats, Ints, Mask, Subject
 
 OVERRUN = 1.0  # px by which a box may leave its frame (B04)
 NO_AREA = 1e-6  # px² (B03)
@@ -103,7 +103,7 @@ def _frame(boxes: Boxes, row: int) -> str:
     return f"{boxes.width[row]:g} x {boxes.height[row]:g}"
 
 
-def _files(subject: Subject) -> tuple[list[str], np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def _files(subject: Subject) -> tuple[list[str], Ints]:
     """The sources, and for each annotation the number of its source; -1 if its image is unknown."""
     names = plain(subject.table("images")["source"]).combine_chunks().dictionary_encode()
     codes = np.append(names.indices.fill_null(-1).to_numpy().astype(np.int64), -1)

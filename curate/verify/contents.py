@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from curate.errors import SourceError
 from curate.model import Finding, finding
 from curate.regular import open_regular, read_regular
-from curate.verify import manifests, searchad, voc
+from curate.verify import manifests, searchad, searchad_lists, voc
 from curate.verify.json_text import EXPECTED, decode, top_level
 from curate.verify.label_studio import looks_like as looks_like_tasks
 from curate.verify.picture_files import SUFFIXES
@@ -35,12 +35,11 @@ _TITLES: dict[Kind, str] = {
 # What a folder of some kinds holds, and nothing else that is looked at.
 _ALONE: dict[Kind, str] = {
     "pictures": "pictures alone",
-    "searchad": "SearchAD's annotations, its mapping of test images, and pictures",
+    "searchad": "SearchAD's files and pictures",
     "voc": "XML files, ImageSets and pictures",
 }
 _LISTS = re.compile(r"(?:.*/)?ImageSets/.*\.txt")  # which images are of which set, in VOC's tree
-# SearchAD's files that follow from its annotations, and its examples of each class.
-_OF_SEARCHAD = re.compile(r"searchad_(?:train|val)_image_level_\w+_min_box_[\d.e+]+\.json|default_queries/[^/]+\.json")
+_QUERIES = re.compile(rf"{searchad_lists.QUERIES}/[^/]+\.json")
 _HEAD = 1 << 16
 _NAMED = 4
 
@@ -120,8 +119,10 @@ def several(folder: Path, held: Contents) -> Finding:
         parts.append(f"{len(held.pictures):,} picture{'' if len(held.pictures) == 1 else 's'}")
     form = exported(folder)
     text = (f"is an export to {form} that holds " if form else "holds ") + "; ".join(parts)
-    first = f"{folder}/{next(name for names in held.kinds.values() for name in names)}"
-    hint = f"verify each by itself, as 'curate verify {first}'"
+    kind, first = next((kind, name) for kind, names in held.kinds.items() for name in names)
+    if kind == "searchad" and "/" in first:
+        first = str(PurePosixPath(first).parent)  # whose files belong together
+    hint = f"verify each by itself, as 'curate verify {folder}/{first}'"
     return finding(
         "F09", encodable(str(folder)), encodable(f"{text}; expected things of one kind"), hint=encodable(hint)
     )
@@ -146,18 +147,20 @@ def exported(folder: Path) -> str | None:
     return None if form is None else encodable(form if isinstance(form, str) and len(form) < 40 else short(form))
 
 
+def _belongs(kind: Kind, name: str) -> bool:
+    """Whether a file that is no label file of its own is one that a folder of its kind has."""
+    if kind == "searchad":
+        return bool(searchad_lists.LISTS.fullmatch(name) or _QUERIES.fullmatch(name))
+    return kind == "voc" and _LISTS.match(name) is not None
+
+
 def passed_over(folder: Path, kind: Kind) -> Iterator[Finding]:
     """F09 for files of a folder that are not looked at as its kind: a warning where they could hold labels."""
-    names = [name for name in survey(folder).others if not (kind == "voc" and _LISTS.match(name))]
+    names = [name for name in survey(folder).others if not _belongs(kind, name)]
     if not names:
         return
-
-    def may_hold_labels(name: str) -> bool:
-        known = kind == "searchad" and _OF_SEARCHAD.fullmatch(name)
-        return PurePosixPath(name).suffix.lower() in LABELS and not known
-
-    names.sort(key=lambda name: not may_hold_labels(name))
-    doubtful = may_hold_labels(names[0])
+    names.sort(key=lambda name: PurePosixPath(name).suffix.lower() not in LABELS)
+    doubtful = PurePosixPath(names[0]).suffix.lower() in LABELS
     listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     text = f"{len(names):,} other file{'' if len(names) == 1 else 's'} not looked at: {listed}; expected {_ALONE[kind]}"
     hint = "verify what holds labels by itself" if doubtful else None

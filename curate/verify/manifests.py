@@ -109,6 +109,11 @@ def unlisted(subject: Subject) -> Iterator[Finding]:
             yield finding("V01", where, "is not listed; expected only what the release holds", item=encodable(name))
 
 
+def rebuilt(subject: Subject) -> Iterator[Finding]:
+    """V04: what the caller finds by building the release again (``verify``'s ``rebuild``)."""
+    yield from subject.memo["rebuild"](subject.memo["path"]) if subject.memo.get("rebuild") else ()
+
+
 def licences(subject: Subject) -> Iterator[Finding]:
     """V05: sources of the released dataset without a licence."""
     path, about = subject.memo["path"], _about(subject, _DATASET)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow.compute as pc
 
-from curate.dataset import flags
+from curate.columns import flags
 from curate.model import Finding, finding
 from curate.verify import shapes
 from curate.verify.subject import Subject

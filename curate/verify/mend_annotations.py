@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.dataset import json_text, plain, positions, table_of
+from curate.columns import plain, positions
+from curate.dataset import json_text, table_of
 from curate.geometry import clip_box, rle_area, rle_from_polygons
 from curate.model import Coverage
 from curate.verify import boxes, masks, references, shapes
@@ -147,7 +148,9 @@ def empty_masks(subject: Subject) -> Change:
 def nothing_to_see(subject: Subject) -> Change:
     """B03, B05 and R02: annotations without area, outside of their frame, or of no image."""
     table, why = subject.table("annotations"), {}
-    shown = shapes.of(subject).area > 0
+    found, held = shapes.of(subject), subject.boxes
+    shown = (found.area > 0) & (found.right > 0) & (found.bottom > 0)
+    shown &= ~((found.left >= held.width) | (found.top >= held.height))
     for code, text, rule in (
         ("B03", "box without area: dropped", boxes.no_area),
         ("B05", "box outside the frame: dropped", boxes.wholly_outside),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import plain
+from curate.columns import plain
 from curate.model import Finding, finding
 
 ORIGIN = "repair"

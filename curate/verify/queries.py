@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow.compute as pc
 
-from curate.dataset import positions
+from curate.columns import positions
 from curate.model import Finding, finding
 from curate.relevance import overview, targets
 from curate.verify.subject import Mask, Subject
@@ -22,7 +22,7 @@ def has_role(subject: Subject, *roles: str) -> Mask:
     return mask[:-1]
 
 
-def _query_images(subject: Subject) -> Mask:
+def query_images(subject: Subject) -> Mask:
     """For each image, whether it is, or holds, a query."""
     mask = np.append(has_role(subject, "query"), False)
     mask[positions(subject.column("queries", "image_id"), subject.column("images", "id"))] = True
@@ -31,7 +31,7 @@ def _query_images(subject: Subject) -> Mask:
 
 def query_in_gallery(subject: Subject) -> Iterator[Finding]:
     """Q01: an image that is a query and stands in the gallery too."""
-    both = _query_images(subject) & has_role(subject, "gallery", "distractor")
+    both = query_images(subject) & has_role(subject, "gallery", "distractor")
     for row in np.flatnonzero(both).tolist():
         name = subject.item("images", row)
         text = f"image {name} is a query and stands in the gallery; expected one or the other"
@@ -44,7 +44,7 @@ def query_copy_in_gallery(subject: Subject) -> Iterator[Finding]:
     if hashes.null_count == len(hashes):
         return
     codes = pc.fill_null(hashes.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.int64)
-    queries, gallery = _query_images(subject), has_role(subject, "gallery", "distractor")
+    queries, gallery = query_images(subject), has_role(subject, "gallery", "distractor")
     first = {
         code: row for row in np.flatnonzero(queries & (codes >= 0))[::-1].tolist() if (code := int(codes[row])) >= 0
     }

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.codes import Severity
+from curate.columns import positions
 from curate.coverage import coverage_of
-from curate.dataset import positions
 from curate.model import TABLES, Finding, finding
 from curate.verify.subject import Ints, Mask, Subject
 
@@ -255,7 +255,7 @@ def alike_annotations(subject: Subject) -> Iterator[Finding]:
     rows = rows[np.lexsort((boxes.x[rows], group[rows]))]
     group, x, y, w, h = (column[rows] for column in (group, boxes.x, boxes.y, boxes.w, boxes.h))
     earlier = np.full(len(boxes.x), -1)  # for each annotation one before it that it repeats
-    candidates = np.arange(len(rows))
+    candidates: Ints = np.arange(len(rows))
     for step in range(1, _FURTHEST + 1):
         candidates = candidates[candidates + step < len(rows)]
         other = candidates + step

@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, flags, plain, positions
+from curate.columns import flags, plain, positions
+from curate.dataset import Dataset
 from curate.model import Command, Finding, Step
 from curate.verify import images, mend_annotations, queries, splits
 from curate.verify.mending import Change, Tables, change, distinct, items, put, without

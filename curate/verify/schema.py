@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from curate.codes import Severity
-from curate.dataset import arrow_schema, fingerprint
+from curate.dataset import arrow_schema
+from curate.fingerprints import fingerprint
 from curate.geometry import MAX_MASK_PIXELS
 from curate.model import (
     SCHEMA_VERSION,

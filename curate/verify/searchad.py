@@ -1,4 +1,5 @@
-"""A SearchAD folder: ``searchad_annotations_{train,val}.json``, from image path to boxes, and the mapping of test ids.
+"""A SearchAD folder: ``searchad_annotations_{train,val}.json``, from image path to boxes, and the mapping of test ids;
+and what lies beside them (``searchad_lists``).
 
 A box is ``x1, y1, x2, y2`` in pixels, right and bottom exclusive; the size of an image is known from its file alone.
 """
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.model import Finding, finding
-from curate.verify import text
+from curate.verify import searchad_lists, text
 from curate.verify.json_text import decode
 from curate.verify.report import encodable
 from curate.verify.subject import Subject, short
@@ -62,7 +63,22 @@ def load(path: Path, files: Mapping[str, Path] | None = None) -> tuple[Subject |
         return boxes[row][3] if table == "annotations" else rows[row][2]
 
     tables = {"images": _images(rows), "annotations": _annotations(boxes)}
+    if path.is_dir():
+        found += searchad_lists.check(path, {name: split for name, split, _ in rows}, _areas(boxes, rows))
     return Subject("searchad", tables, place_of, roots={SOURCE: path}), found
+
+
+def _areas(
+    boxes: list[tuple[str, str | None, list[float] | None, str]], rows: list[tuple[str, str, str]]
+) -> dict[str, dict[tuple[str, str], float]]:
+    """By split, the largest box area of each label in each image."""
+    split_of = {name: split for name, split, _ in rows}
+    areas: dict[str, dict[tuple[str, str], float]] = {}
+    for image, label, box, _ in boxes:
+        if label is not None and box is not None:
+            held, area = areas.setdefault(split_of[image], {}), (box[2] - box[0]) * (box[3] - box[1])
+            held[image, label] = max(area, held.get((image, label), area))
+    return areas
 
 
 def _object(file: Path, found: list[Finding]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from curate.dataset import flags, plain
+from curate.columns import flags, plain
 from curate.model import Finding, finding
 from curate.verify.picture_files import open_file
 from curate.verify.report import encodable

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.codes import Severity
+from curate.columns import flags, plain, positions, whole
 from curate.coverage import coverage_of
-from curate.dataset import flags, plain, positions, whole
 from curate.model import Finding, finding
 from curate.relevance import POSITIVE
-from curate.verify.queries import has_role
-from curate.verify.records import cut_off
+from curate.verify.queries import has_role, query_images
+from curate.verify.records import as_published, cut_off
 from curate.verify.subject import Ints, Mask, Subject, short
 
 SEARCHED = ("gallery", "distractor")
@@ -59,12 +60,47 @@ def in_two_splits(subject: Subject) -> Iterator[Finding]:
 
 def sequence_in_two_splits(subject: Subject) -> Iterator[Finding]:
     """Q03, a warning for each: a sequence whose images are of several splits, so that near copies stand in both."""
-    sources = subject.column("images", "source").cast(pa.string())
-    groups = pc.binary_join_element_wise(sources, subject.column("images", "sequence").cast(pa.string()), "/")
-    for name, parts, rows in _spanning(groups, _split(subject)):
+    for name, parts, rows in _spanning(_sequences(subject), _split(subject)):
         text = f"sequence {short(name)} spans the splits {', '.join(parts)}; expected one split to a sequence"
         place = subject.place("images", rows[-1], "sequence")
         yield finding("Q03", place, text, item=subject.item("images", rows[-1]), severity="warning")
+
+
+def _sequences(subject: Subject) -> pa.ChunkedArray:
+    """The sequence of each image, with its source: two may use one name."""
+    sources = subject.column("images", "source").cast(pa.string())
+    return pc.binary_join_element_wise(sources, subject.column("images", "sequence").cast(pa.string()), "/")
+
+
+def sequence_of_query_in_gallery(subject: Subject) -> Iterator[Finding]:
+    """Q03, a warning for each: a sequence with a query and another image that is searched, where no split tells them
+    apart (which the rule on splits says). A note, where the source's own protocol has it so."""
+    severity: Severity = "info" if as_published(subject) else "warning"
+    sequences = _sequences(subject)
+    code, searched, asking = _codes(sequences), has_role(subject, *SEARCHED), query_images(subject)
+    spans_splits = {name for name, _, _ in _spanning(sequences, _split(subject))}
+    rows = np.flatnonzero(_with_another(asking, code) & searched)
+    for row in rows[np.unique(code[rows], return_index=True)[1]].tolist():
+        name = sequences[row].as_py()
+        if name not in spans_splits:
+            query = subject.item("images", int(np.flatnonzero(asking & (code == code[row]) & _but(row, len(code)))[0]))
+            text = f"image {subject.item('images', row)} is searched, and query image {query} is of its sequence "
+            text += f"{short(name)}; expected no sequence on both sides"
+            place = subject.place("images", row, "sequence")
+            yield finding("Q03", place, text, item=subject.item("images", row), severity=severity)
+
+
+def _with_another(of: Mask, code: Ints) -> Mask:
+    """Where another image ``of`` these has the same code; never where that is -1."""
+    number = np.bincount(code[of & (code >= 0)], minlength=int(code.max(initial=-1)) + 2)
+    found: Mask = (code >= 0) & (number[code] > of)
+    return found
+
+
+def _but(row: int, number: int) -> Mask:
+    others = np.ones(number, bool)
+    others[row] = False
+    return others
 
 
 def declared_counts(subject: Subject) -> Iterator[Finding]:
@@ -169,24 +205,27 @@ def withheld_truth(subject: Subject) -> Iterator[Finding]:
 
 
 def support_in_gallery(subject: Subject) -> Iterator[Finding]:
-    """Q08: an image of a support set that is searched too, by its id or its content (SHA-256)."""
+    """Q08: an image of a support set that is searched too, by its id, its content (SHA-256) or its sequence."""
     table = subject.table("support")
     if not table.num_rows:
         return
     searched = np.append(has_role(subject, *SEARCHED), False)
     rows = positions(table["image_id"], subject.column("images", "id"))
     hashes = _codes(subject.column("images", "sha256"))
-    copies = set(hashes[searched[:-1]].tolist()) - {-1}
+    copied, beside = (_with_another(searched[:-1], code) for code in (hashes, _codes(_sequences(subject))))
     seen: set[int] = set()
     for at, row in enumerate(rows.tolist()):
-        copied = row >= 0 and int(hashes[row]) in copies
-        if row in seen or row < 0 or not (searched[row] or copied):
+        if row in seen or row < 0 or not (searched[row] or copied[row] or beside[row]):
             continue
         seen.add(row)
-        how = "stands" if searched[row] else "has a copy (equal SHA-256)"
+        how = (
+            "stands" if searched[row] else "has a copy (equal SHA-256)" if copied[row] else "has images of its sequence"
+        )
         name = subject.item("images", row)
         text = f"support image {name} {how} in the gallery; expected it outside of what is scored"
-        yield finding("Q08", subject.place("support", at, "image_id"), text, item=name)
+        published = not (searched[row] or copied[row]) and as_published(subject)
+        severity: Severity | None = "info" if published else None  # the source's own protocol has it so
+        yield finding("Q08", subject.place("support", at, "image_id"), text, item=name, severity=severity)
 
 
 def doubtful_rows(subject: Subject) -> Ints:

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, empty_table, flags, plain, positions
+from curate.columns import flags, plain, positions
+from curate.dataset import Dataset, empty_table
 
 Kind = Literal[
     "dataset",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
 
     base = tmp_path_factory.mktemp("studio")
     (base / "root" / "images").mkdir(parents=True)
-    server.start(server.install(server.home()), base / "data", base / "root")
+    server.start(server.install(server.home()), base / "data", base / "root", outlives=False)
     try:
         yield base / "data", base / "root"
     finally:
@@ -98,6 +99,28 @@ def test_a_push_costs_little_more_than_bare_requests(
     ratio = found["ours"].wall / found["loop"].wall
     report(tasks=count, ratio=ratio, push=found["ours"].wall, loop=found["loop"].wall, cpu=found["ours"].cpu)
     assert ratio <= 1.5 * SLACK
+
+
+def test_an_import_of_masks_is_hardly_more_than_its_json(report: Callable[..., None]) -> None:
+    """What is sent is numbers by the million: nothing may look at each of them by itself."""
+    from curate.review.api import Api
+    from tests.review.wire import answer, told
+
+    runs = list(range(256)) * 40
+    region = {"type": "brushlabels", "value": {"format": "rle", "rle": runs}}
+    tasks = [{"data": {"key": str(i)}, "predictions": [{"result": [region]}]} for i in range(200)]
+    taken: dict[str, list[float]] = {"import": [], "json": []}
+    with told(lambda request: answer(201)) as wire:
+        api = Api(wire.url, "token")
+        api.import_tasks(1, [])
+        for _ in range(3):
+            for name, do in (("import", lambda: api.import_tasks(1, tasks)), ("json", lambda: json.dumps(tasks))):
+                start = time.thread_time()  # the wire reads in a thread of its own
+                do()
+                taken[name].append(time.thread_time() - start)
+    ratio = min(taken["import"]) / min(taken["json"])
+    report(ratio=ratio, json=min(taken["json"]))
+    assert ratio <= 2 * SLACK
 
 
 # 2 megapixels, a blob of some thousand pixels of outline; each mask another one.

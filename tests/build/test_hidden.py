@@ -348,3 +348,9 @@ def test_without_labels_there_is_nothing_to_withhold() -> None:
         build_hidden(dataset(), splits=["test"])
     with pytest.raises(SchemaError, match="all of it is implied by public labels"):
         build_hidden(dataset(box("s/c", 1)), splits=["test"], exclude_implied=True)
+
+
+def test_the_first_annotation_of_all_may_be_the_one_that_is_refined() -> None:
+    rows = [image("0"), box("s/0", 1, status="rejected"), box("s/0", 2, parent_id="s/0#1", **HUMAN)]
+    hidden = build_hidden(dataset(*rows, Member(image_id="s/0", role="gallery")), splits=["test"])
+    assert hidden.shares == [Share("car", 1, 1)]

@@ -216,6 +216,7 @@ def test_a_move_follows_links_and_goes_to_the_most() -> None:
 def test_a_drop_between_splits() -> None:
     made = build_without_leaks(divided(), look=["sequence"], fix="drop")
     assert [name.removeprefix("s/") for name in made.table("images")["id"].to_pylist()] == list("124567")
+    assert step(made, "dropped")[1] == {"images": 1}
 
 
 def test_an_instance_in_two_splits_may_be_forbidden() -> None:

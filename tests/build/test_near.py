@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 from PIL import ImageDraw
 
-from curate.build.leakage import components, gathered
 from curate.build.near import Ints, cluster, clusters, hash_file, hash_picture, near_pairs
+from curate.build.sides import components, gathered
 from curate.dataset import from_records
 from curate.errors import UsageError
 from curate.model import Image, Info

@@ -456,3 +456,18 @@ def test_queries_of_a_hidden_split_are_public(with_test: Path, curate: Run) -> N
         report = json.loads(curate("verify", name, "--json").stdout)
         assert [one for one in report["findings"] if one["severity"] == "error"] == []
     assert str(with_test) not in (with_test / "public/dataset.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--share", "train=0.5", "--share", "train=1"), "--share train=1: 'train' stands in 'train=0.5' too"),
+        (("--assign", "s=train", "--assign", "s=test"), "--assign s=test: 's' stands in 's=train' too"),
+    ],
+)
+def test_what_is_said_twice_of_a_split_is_refused(
+    with_test: Path, curate: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    """The last one would win in silence."""
+    done = curate("build", "split", "train-val-test", "two", *arguments, "--dry-run", code=2)
+    assert done.stderr == f"curate: {said}; expected each once\n"

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -112,21 +113,36 @@ def test_three_people_at_a_real_server(tmp_path: Path, curate: Callable, browser
         assert file.name not in ("server.json", "tokens.json")
 
 
-def test_an_interrupted_tour_ends_its_server(tmp_path: Path) -> None:
+@contextmanager
+def tour_with_a_server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A tour that has started its server, which has this process id."""
     command = [sys.executable, "-m", "curate", "demo", "-o", "demo", "--review"]
-    temporary = tmp_path / "temporary"
+    temporary = folder / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as running:
         until = time.monotonic() + 300
         while not (started := list(temporary.glob("*/server.json"))):
             assert running.poll() is None and time.monotonic() < until
             time.sleep(0.05)
-        pid = json.loads(started[0].read_text("utf-8"))["pid"]
+        yield running, json.loads(started[0].read_text("utf-8"))["pid"]
+
+
+def test_an_interrupted_tour_ends_its_server(tmp_path: Path) -> None:
+    with tour_with_a_server(tmp_path) as (running, pid):
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130 and "Traceback" not in errors
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert list(temporary.glob("curate-demo-*")) == []
+    assert list((tmp_path / "temporary").glob("curate-demo-*")) == []
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_killed_tour_ends_its_server(tmp_path: Path) -> None:
+    with tour_with_a_server(tmp_path) as (running, pid):
+        assert b"label-studio" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        running.kill()
+        running.communicate()
+    while Path(f"/proc/{pid}").exists():  # else the test's own limit is reached
+        time.sleep(0.05)

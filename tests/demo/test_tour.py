@@ -54,6 +54,23 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "demo", take(folder, "-o", "demo").stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "package", "extra"),
+    [("--prelabel", "cv2", "sam"), ("--prelabel", "torch", "sam"), ("--review", "scipy", "review")],
+)
+def test_what_is_not_installed_is_told_before_the_work(tmp_path: Path, option: str, package: str, extra: str) -> None:
+    hide = (
+        "import importlib.util as u; find = u.find_spec\n"
+        f"u.find_spec = lambda name, *more: None if name == {package!r} else find(name, *more)\n"
+        "from curate.commands import main; main()"
+    )
+    command = [sys.executable, "-c", hide, "demo", option, "-o", "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    said = f"curate: demo {option}: {package} is not installed; install it: pip install 'curate[{extra}]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert list(tmp_path.iterdir()) == []
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 

@@ -113,7 +113,7 @@ PROTOCOLS = {"easy": ((EASY,), (JUNK, HARD)), "medium": ((EASY, HARD), (JUNK,)),
 
 
 @pytest.mark.parametrize("variant", ["upstream", "strict"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((EASY, HARD, JUNK, NEGATIVE)))
 def test_revisitop(case: Case, variant: Variant) -> None:
     found = figures("revisitop", case, variant)
@@ -132,7 +132,7 @@ def test_revisitop(case: Case, variant: Variant) -> None:
             assert agree(found[f"{name} mP@{k}"], mean(values))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((POSITIVE, NEGATIVE)))
 def test_instre(case: Case) -> None:
     found = figures("instre", case, "strict")
@@ -165,7 +165,7 @@ def grouped(listed: list[tuple[bool, float]]) -> float:
 
 
 @pytest.mark.parametrize("variant", ["upstream", "strict"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((POSITIVE, IGNORE)))
 def test_searchad(case: Case, variant: Variant) -> None:
     found = figures("searchad", case, variant)
@@ -197,7 +197,7 @@ def test_searchad(case: Case, variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("variant", ["upstream", "strict"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((POSITIVE,), repeats=False))
 def test_ilias(case: Case, variant: Variant) -> None:
     found = figures("ilias", case, variant)
@@ -219,7 +219,7 @@ def test_ilias(case: Case, variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("variant", ["upstream", "strict"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((POSITIVE,)))
 def test_permir(case: Case, variant: Variant) -> None:
     found = figures("permir", case, variant)
@@ -241,7 +241,7 @@ def test_permir(case: Case, variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("variant", ["upstream", "strict"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((POSITIVE,)))
 def test_soir(case: Case, variant: Variant) -> None:
     found = figures("soir", case, variant)
@@ -262,7 +262,7 @@ def test_soir(case: Case, variant: Variant) -> None:
         assert agree(found[name], mean(column)), name
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=cases((POSITIVE,), repeats=False))
 def test_soir_binary(case: Case) -> None:
     """Thresholds 0.10, 0.15, ..., pooled over all queries; the first best F1."""
@@ -288,7 +288,7 @@ WIDTHS = (0.0, 0.3, 0.5, 0.55, 0.6, 0.75, 0.9, 0.95, 1.0)
 
 
 @pytest.mark.parametrize("variant", ["upstream", "strict"])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(case=cases((EASY, HARD, JUNK), repeats=False), data=st.data())
 def test_pixel_retrieval(case: Case, variant: Variant, data: st.DataObject) -> None:
     """mAP@50:5:95 and mean of mIoU from the pairs' overlaps, which tests of their own look at."""
@@ -300,7 +300,7 @@ def test_pixel_retrieval(case: Case, variant: Variant, data: st.DataObject) -> N
     run = run_of(case.lists)._replace(regions=outlines)
     assume(pairs and any(q in case.labels for q in case.lists) and any(case.lists.values()))
     try:
-        found = ev.score("pixel_retrieval", truth, run, variant=variant).values
+        found = ev.score("pixel_retrieval", truth, run, variant=variant, k=case.k).values
     except CurateError as error:
         assume("(E0" not in str(error))
         raise
@@ -325,8 +325,8 @@ def test_pixel_retrieval(case: Case, variant: Variant, data: st.DataObject) -> N
                     row = case.labels[query]
                     wanted = of_labels(row, *positive)
                     above = {item for item in wanted if iou[query, item] > threshold}
-                    kept = [item for item, _ in listed if item not in of_labels(row, *junk)]
-                    divisor = len(above) if variant == "upstream" else len(wanted)
-                    aps.append(trapezoids([item in above for item in kept], divisor, divisor))
+                    kept = [item for item, _ in listed if item not in of_labels(row, *junk)][: case.k]
+                    there = len(above) if variant == "upstream" else len(wanted)
+                    aps.append(trapezoids([item in above for item in kept], there, min(case.k or there, there)))
                 at.append(mean(aps))
             assert agree(found[f"{name} {task} mAP@50:5:95"], NAN if any(map(math.isnan, at)) else sum(at) / len(at))

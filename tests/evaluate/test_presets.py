@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import evaluate as ev
-from curate.errors import UsageError
+from curate.errors import SourceError, UsageError
 from curate.evaluate.presets import NAMES, Variant
 from curate.evaluate.ranking import EASY, HARD, IGNORE, JUNK, POSITIVE, Results, Truth, make_truth
 
@@ -150,6 +150,14 @@ def test_pixel_retrieval_is_not_monotone_upstream() -> None:
     assert a is not None and b is not None and c is not None and d is not None
     assert c < a
     assert d > b
+
+
+def test_an_outline_that_no_canvas_holds_is_refused() -> None:
+    truth, run = pixels({(0, 0): 1.0})
+    assert truth.regions is not None
+    far = truth._replace(regions={**truth.regions, ("q0", "i1"): [SQUARE[0] * 1e6]})
+    with pytest.raises(SourceError, match=r"proxford, i1 for q0: a coordinate is 1e\+08 px from the corner"):
+        ev.score("pixel_retrieval", far, run)
 
 
 def test_mean_of_miou_is_over_queries() -> None:

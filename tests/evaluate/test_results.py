@@ -308,3 +308,22 @@ def test_bytes_that_are_no_text_and_files_cut_within_their_header(tmp_path: Path
         (tmp_path / name).write_bytes(data)
         with pytest.raises(SourceError, match=name):
             ev.read_results([tmp_path / name], truth)
+
+
+@pytest.mark.parametrize(
+    ("key", "points", "said"),
+    [
+        ("qimlist_-1_imlist_0", [[0, 0], [1, 0], [1, 1]], "names no query and image"),
+        ("qimlist_0_imlist_-1", [[0, 0], [1, 0], [1, 1]], "names no query and image"),
+        ("qimlist_0_imlist_4", [[0, 0], [1, 0], [1, 1]], "names no query and image"),
+        ("qimlist_0_imlist_0_x", [[0, 0], [1, 0], [1, 1]], "names no query and image"),
+        ("qimlist_0_imlist_0", [[0, 0], [1 << 70, 0], [1, 1]], "a coordinate is 1.18059e.21 px from the corner"),
+        ("qimlist_0_imlist_0", [[0, 0], [10**400, 0], [1, 1]], "names no query and image, or has no points"),
+        ("qimlist_0_imlist_0", [[0, 0], [-9000, 0], [1, 1]], "a coordinate is 9000 px from the corner"),
+        ("qimlist_0_imlist_0", [[0, 0], [float("nan"), 0], [1, 1]], r"is not finite \(E01\)"),
+    ],
+)
+def test_outlines_that_cannot_be(truth: Truth, tmp_path: Path, key: str, points: Any, said: str) -> None:
+    np.save(tmp_path / "run.npy", np.array({key: points}, dtype=object), allow_pickle=True)
+    with pytest.raises(SourceError, match=said):
+        ev.read_results([tmp_path / "run.npy"], truth)

@@ -131,10 +131,25 @@ class _Trap:
         return (print, ("it ran",))
 
 
+DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
+def gnd(easy: Any = (), images: tuple[str, ...] = ("a", "b"), queries: tuple[str, ...] = ("q",)) -> bytes:
+    rows = [{"easy": easy, "hard": [], "junk": [], "bbx": [0, 0, 1, 1]}]
+    return pickle.dumps({"imlist": list(images), "qimlist": list(queries), "gnd": rows}, 2)
+
+
 @pytest.mark.parametrize(
     ("preset", "name", "content", "said"),
     [
         ("searchad", "a.json", b"{", "cannot be read"),
+        ("searchad", "a.json", b'{"a": [{"label": "x", "bbox": [1, 2, 3, 4], "z": %s}]}' % DEEP, "cannot be read"),
+        ("revisitop", "gnd_x.pkl", gnd([1 << 70]), "is no ground truth of revisitop"),
+        ("revisitop", "gnd_x.pkl", gnd([float("inf")]), "is no ground truth of revisitop"),
+        ("revisitop", "gnd_x.pkl", gnd([0.5]), "0.5 is no place in a list"),
+        ("revisitop", "gnd_x.pkl", gnd("01"), "'0' is no place in a list"),
+        ("revisitop", "gnd_x.pkl", gnd([-1]), "do not fit each other"),
+        ("revisitop", "gnd_x.pkl", gnd([0], images=("a", "b", "a")), "names a twice; expected every image once"),
         ("searchad", "a.json", {"a.png": [{"label": CAT}]}, "cannot be read"),
         ("revisitop", "gnd_x.pkl", pickle.dumps({"imlist": []}), "is no ground truth of revisitop"),
         ("revisitop", "gnd_x.pkl", pickle.dumps(_Trap()), "A01"),
@@ -161,6 +176,40 @@ def test_what_is_damaged_is_said(
     with pytest.raises(CurateError, match=said):
         ev.read_truth(preset, path.parent if preset == "ilias" else path)
     assert "it ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "file", "said"),
+    [
+        ("-1_0", "a.json", "names no query and image"),
+        ("0_-1", "a.json", "names no query and image"),
+        ("0_ 1", "a.json", "names no query and image"),
+        ("0_2", "a.json", "names no query and image"),
+        ("0_0", "a.json\0", "P01"),
+        ("0_0", "far.json", r"far\.json: a coordinate is 1e\+06 px from the corner; expected at most 8,192 px"),
+        ("0_0", "deep.json", "cannot be read"),
+    ],
+)
+def test_pairs_and_outlines_that_cannot_be(put: Callable[[str, Any], Path], key: str, file: str, said: str) -> None:
+    """A negative place would count from the end, and a canvas for a far point would not fit into memory."""
+    put("revisitop/data/roxford5k/gnd_roxford5k.pkl", gnd([0, 1.0]))
+    put("a.json", {"shapes": [{"points": [[0, 0], [5, 0], [5, 5]]}]})
+    put("far.json", {"shapes": [{"points": [[0, 0], [1e6, 0], [5, 5]]}]})
+    path = put("deep.json", b'{"shapes": [], "x": %s}' % DEEP).with_name("oxford_pair2labelpath.npy")
+    np.save(path, np.array({"0_1": "a.json"}, dtype=object), allow_pickle=True)
+    assert pairs(ev.read_truth("pixel_retrieval", path)) == {("q", "a", "easy"), ("q", "b", "easy")}
+    np.save(path, np.array({key: file}, dtype=object), allow_pickle=True)
+    with pytest.raises(SourceError, match=said):
+        ev.read_truth("pixel_retrieval", path)
+
+
+def test_byte_order_marks_are_no_obstacle(put: Callable[[str, Any], Path]) -> None:
+    mark = b"\xef\xbb\xbf"
+    annotations = put("searchad_annotations_val.json", mark + json.dumps({"a.png": [box(CAT, 9, 9)]}).encode())
+    assert pairs(ev.read_truth("searchad", annotations)) == {(CAT, "a.png", "positive")}
+    put("image_ids/image_query_ids.txt", mark + b"cup/query/Q.jpg, 1\n")
+    lists = put("image_ids/positive_ids.txt", mark + b"cup/pos/1.jpg, 0.1, 2\n").parent
+    assert pairs(ev.read_truth("ilias", lists)) == {("cup/query/Q.jpg", "cup/pos/1.jpg", "positive")}
 
 
 def test_label_files_stay_below_their_folder(shared: Path, tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as PilImage
 
 from curate.dataset import Dataset, from_records
 from curate.geometry import rle_from_mask
@@ -72,6 +75,22 @@ def test_the_page_states_means_per_segmenter(dataset: Dataset) -> None:
     for expected in ("0.650", "0.950", "0.900", "0.850", "0.750", "1.000"):  # means of the plots
         assert f"<b>{expected}</b>" in page
     assert page.count('<div class="query">') == 2
+
+
+def test_side_by_side_all_are_seen_through_one_window(tmp_path: Path) -> None:
+    """The parent's box is 40 px wide, one segmenter's 10 and the other's 60: the same part of the picture is shown."""
+    noise = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
+    PilImage.fromarray(noise).save(tmp_path / "a.png")
+    records: list[Any] = [Image(id="s/a", source="s", file_name="a.png", width=200, height=100)]
+    for name, x, width in (("0", 80.0, 40.0), ("0.sam", 80.0, 10.0), ("0.cut", 60.0, 60.0)):
+        facts = {"model": name[2:], "box_iou": 0.5, "components": 1, "flags": []}
+        more: Any = {"parent_id": "s/a#0", "attributes": {"prelabel": facts}} if name != "0" else {}
+        records.append(Annotation(id=f"s/a#{name}", image_id="s/a", x=x, y=40.0, w=width, h=20.0, **more))
+    info = Info(name="d", sources={"s": SourceRecord(title="S")}, roots={"s": str(tmp_path)})
+    shown = re.findall(r'data:image/jpeg;base64,[^"]+', prelabel.draw_page(from_records(info, records)))
+    asked, cut, sam, *worst = shown
+    assert asked == cut == sam
+    assert len({asked, *worst}) == 3  # elsewhere each has what lies around itself
 
 
 def test_what_a_detector_found_has_no_parent() -> None:

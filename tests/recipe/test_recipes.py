@@ -28,7 +28,7 @@ NOTES = {
     "ilias": {"B10"},  # boxes as large as their image, or a pixel large
     "instre-xs": {"R03", "R10"},  # the subset has neither S2 nor M, nor most objects
     "instre-xxs": {"R03", "R10"},
-    "permir": {"R10"},
+    "permir": {"Q03", "R10"},  # queries and gallery are frames of the same videos, as published
     "proxford": {"R08"},  # images without an outline
     "prparis": {"R08"},
     "searchad": {"B10", "R10"},

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import itertools
+import json
 import random
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +25,7 @@ from curate.review import folder, rounds, server, tasks
 from curate.review.api import Api, join
 from curate.review.plan import Plan, preset
 from curate.review.server import Server
+from tests.review.hand import Hand
 from tests.review.wire import Wire, wire_to
 
 PEOPLE = ("p1", "p2", "p3")
@@ -40,6 +45,9 @@ class Studio(NamedTuple):
     def api(self, person: str | None = None) -> Api:
         return Api(self.server.url, self.tokens[person] if person else self.server.token, timeout=120)
 
+    def hand(self, person: str | None = None) -> Hand:
+        return Hand(self.server.url, self.tokens[person] if person else self.server.token)
+
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
@@ -51,14 +59,14 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         pixels = rng.integers(0, 255, (48, 64, 3), np.uint8)
         PilImage.fromarray(pixels).save(root / "pics ü#1" / f"{i:03}.png")
     program = server.install(server.home())
-    running = server.start(program, base / "data", root)
+    running = server.start(program, base / "data", root, outlives=False)
     tokens, people = {}, {}
     try:
         admin = Api(running.url, running.token)
         for person in PEOPLE:
             email = f"{person}@example.org"
             tokens[person] = join(admin, email, PASSWORD)
-            me = Api(running.url, tokens[person]).get("/api/current-user/whoami")
+            me = Hand(running.url, tokens[person]).get("/api/current-user/whoami")
             people[person] = folder.Person(user=me["id"], email=email)
         yield Studio(running, base / "data", root, program, tokens, people)
     finally:
@@ -108,14 +116,14 @@ def work(
     studio: Studio, case: Case, person: str, rng: random.Random, reject: float = 0.0, most: int | None = None
 ) -> int:
     """Do the open tasks of one person, or so many, through the API, as the page would; gives how many."""
-    api = studio.api(person)
+    hand = studio.hand(person)
     done = 0
     review = case.read()
     wanted = {job.key: job for job in review.state.jobs if job.status == "open" and job.person == person}
-    for project in api.pages("/api/projects/"):
+    for project in hand.pages("/api/projects/"):
         if review.about.id not in project["description"] or not project["description"].endswith(f"for {person}"):
             continue
-        for task in list(api.pages("/api/tasks", project=project["id"], fields="all")):
+        for task in list(hand.pages("/api/tasks", project=project["id"], fields="all")):
             if task["annotations"] or task["data"]["key"] not in wanted or done == most:
                 continue
             result = [dict(region) for one in task["predictions"] for region in one["result"]]
@@ -133,7 +141,7 @@ def work(
                 said = {"id": "v", "type": "choices", "from_name": "verdict", "to_name": "image"}
                 result.append({**said, "value": {"choices": [verdict]}})
             body = {"result": result, "lead_time": 5.0 + rng.random()}
-            api.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
+            hand.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
             done += 1
     return done
 
@@ -148,13 +156,13 @@ def pull(studio: Studio, case: Case, api: Api | None = None) -> rounds.Pulled:
 
 def on_server(studio: Studio, case: Case) -> list[dict[str, Any]]:
     """All tasks of a review."""
-    api = studio.api()
+    hand = studio.hand()
     mark = case.read().about.id
     return [
         task
-        for project in list(api.pages("/api/projects/"))
+        for project in list(hand.pages("/api/projects/"))
         if mark in project["description"]
-        for task in api.pages("/api/tasks", project=project["id"], fields="all")
+        for task in hand.pages("/api/tasks", project=project["id"], fields="all")
     ]
 
 
@@ -162,6 +170,24 @@ def once_each(studio: Studio, case: Case) -> bool:
     """Whether every open job has one task on the server, and nothing else is there."""
     keys = [task["data"]["key"] for task in on_server(studio, case)]
     return sorted(keys) == sorted(job.key for job in case.read().state.jobs)
+
+
+@pytest.fixture(scope="session")
+def personal_token(studio: Studio) -> str:
+    """The personal access token of the administrator, made as on the account's page; there can be one."""
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    login = f"{studio.server.url}/user/login/"
+
+    def csrf() -> str:
+        return {cookie.name: cookie.value for cookie in jar}["csrftoken"] or ""
+
+    opener.open(login).read()
+    form = {"email": studio.server.email, "password": studio.server.password, "csrfmiddlewaretoken": csrf()}
+    opener.open(urllib.request.Request(login, urllib.parse.urlencode(form).encode(), {"Referer": login})).read()
+    headers = {"X-CSRFToken": csrf(), "Referer": login, "Content-Type": "application/json"}
+    answer = opener.open(urllib.request.Request(f"{studio.server.url}/api/token/", b"{}", headers, method="POST"))
+    return str(json.load(answer)["token"])
 
 
 # One round, one person at a time, boxes only.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable
-from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 
@@ -20,6 +17,7 @@ from curate.review import address
 from curate.review.api import Api, join
 from curate.review.server import Server, _write
 from tests.review.conftest import toy
+from tests.review.wire import answer, told
 
 CANARY = "feedcanaryfeed"
 
@@ -109,10 +107,19 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(url: str) -> None:
     assert CANARY not in error.value.line
 
 
-@pytest.mark.parametrize("url", ["", "host:80", "ftp://host", "http://", "http://[1", "http://host:port"])
+@pytest.mark.parametrize(
+    "url", ["", "host:80", "ftp://host", "http://", "http://[1", "http://host:port", "http://a b", "http://ä"]
+)
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(UsageError, match="expected http://host:port"):
         Api(url, "token")
+
+
+@pytest.mark.parametrize("url", ["http://xn--.example", "http://999.1.1.1:80"])
+def test_an_address_that_cannot_be_asked(url: str) -> None:
+    with pytest.raises(UsageError, match="expected http://host:port") as error:
+        Api(url, CANARY).users()
+    assert error.value.line.startswith(f"address of Label Studio: {url} (")
 
 
 def test_by_the_command_line(curate: Callable[..., Any], tmp_path: Path) -> None:
@@ -129,18 +136,10 @@ def test_by_the_command_line(curate: Callable[..., Any], tmp_path: Path) -> None
     assert address.URL in curate("review", "push", "--help").stdout
 
 
-def test_an_invitation_elsewhere_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invitation_elsewhere_is_not_followed() -> None:
     """The new password would go there."""
-    api = Api("http://127.0.0.1:9", "token")
     for said in ("@evil.example/u", "http://evil.example/u", None):
-        monkeypatch.setattr(api, "get", lambda path, said=said: {"invite_url": said})
-        with pytest.raises(ReviewError, match=r"api/invite: answered with no path"):
-            join(api, "p1@example.org", "secret")
-
-
-def test_neither_token_nor_access_token_is_repeated() -> None:
-    api = Api("http://127.0.0.1:9", CANARY)
-    api._access = ("eyJaccess", 0.0)
-    body = io.BytesIO(f'{{"detail": "Bearer eyJaccess of {CANARY} is odd"}}'.encode())
-    said = str(api._error("GET /x", HTTPError("/x", 400, "bad", Message(), body)))
-    assert "Bearer *** of *** is odd" in said
+        with told(lambda request, said=said: answer(200, json.dumps({"invite_url": said}))) as wire:
+            with pytest.raises(ReviewError, match=r"api/invite: answered with no path"):
+                join(Api(wire.url, "token"), "p1@example.org", "secret")
+            assert [request.path for request in wire.seen] == ["/api/invite"]

@@ -184,10 +184,10 @@ def test_an_audit_on_a_real_server(studio: Studio, tmp_path: Path) -> None:
     rounds.push(case.read(), studio.api(), case.material, studio.root)
     marked = 0
     for person in PEOPLE:
-        api = studio.api(person)
+        hand = studio.hand(person)
         number = {rounds.mark(case.read(), 0, person)}
-        for project in [one for one in api.pages("/api/projects/") if one["description"] in number]:
-            for task in list(api.pages("/api/tasks", project=project["id"], fields="all")):
+        for project in [one for one in hand.pages("/api/projects/") if one["description"] in number]:
+            for task in list(hand.pages("/api/tasks", project=project["id"], fields="all")):
                 assert task["data"]["title"] == "traffic sign"
                 assert not task["predictions"]
                 frame = case.material.frame(next(j for j in case.read().state.jobs if j.key == task["data"]["key"]))
@@ -195,7 +195,7 @@ def test_an_audit_on_a_real_server(studio: Studio, tmp_path: Path) -> None:
                 shows = marked < 3
                 marked += shows
                 body = {"result": regions_of([row], frame) if shows else [], "lead_time": 4.0}
-                api.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
+                hand.send("POST", f"/api/tasks/{task['id']}/annotations/", body)
     rounds.pull(case.read(), studio.api(), case.material)
     review = case.read()
     (rate,) = measures.measure(review).audit

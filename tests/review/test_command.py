@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from curate import store
-from curate.review import folder, tasks
+from curate.review import address, folder, tasks
 from tests.review.conftest import PASSWORD, PEOPLE, Case, Studio, toy, work
 
 Curate = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -86,6 +86,68 @@ def test_another_server_by_address_and_token(studio: Studio, curate: Curate, tmp
     pushed = curate(*words, env=os.environ | {"CURATE_LABEL_STUDIO_TOKEN": studio.tokens["p1"]})
     assert "1 tasks sent" in pushed.stdout  # a tenth of two, at least one
     assert "without an account, so that authorship is not checked: p1" in pushed.stdout
+
+
+@pytest.mark.parametrize("kind", ["legacy", "personal"])
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_another_server_that_no_option_names(
+    studio: Studio, curate: Curate, tmp_path: Path, personal_token: str, where: str, kind: str
+) -> None:
+    """Nothing was started here: address and token stand in the environment, or in the user's configuration, alone."""
+    token = studio.server.token if kind == "legacy" else personal_token
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("CURATE_LABEL_STUDIO_")}
+    environment["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+    if where == "environment":
+        environment |= {address.URL: studio.server.url, address.TOKEN: token}
+    else:
+        file = tmp_path / "config" / "curate" / "label_studio.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"url": studio.server.url, "token": token}))
+        file.chmod(0o600)
+    store.write(toy(studio.root, 2), tmp_path / "ds")
+    seed = str(4720 + 2 * (where == "file") + (kind == "personal"))
+    curate("review", "init", "ds", "--plan", "quick", "--annotator", "p1", "--seed", seed, "-o", "r")
+    said = [curate("review", "join", "r", "p1", studio.people["p1"].email, env=environment)]
+    assert said[0].stdout == f"p1 has account {studio.people['p1'].user}\n"
+    refused = curate("review", "push", "r", env=environment, code=2)
+    assert "--images: is missing; expected the server's folder of local files" in refused.stderr
+    said.append(curate("review", "push", "r", "--images", studio.root, env=environment))
+    assert "1 tasks sent, 0 were there, in 1 projects" in said[1].stdout
+    opened = folder.read(tmp_path / "r")
+    dataset = store.read(tmp_path / "ds")
+    case = Case(tmp_path / "r", dataset, tasks.material(dataset, opened.plan, opened.items))
+    assert work(studio, case, "p1", random.Random(0)) == 1
+    said.append(curate("review", "pull", "r", env=environment))
+    assert said[2].stdout == "1 new events\n"
+    assert [one.status for one in case.read().state.items.values()].count("accepted") == 1
+    assert not (tmp_path / "label-studio").exists()
+    for one in (*said, refused):
+        assert token not in one.stdout + one.stderr
+    for file in (tmp_path / "r").iterdir():
+        assert token.encode() not in file.read_bytes(), file
+
+
+def test_people_join_a_server_that_takes_no_legacy_tokens(
+    studio: Studio, curate: Curate, tmp_path: Path, personal_token: str
+) -> None:
+    """As a Label Studio is when it is new: accounts are made, and nobody enters with their legacy token."""
+    from label_studio_sdk.base_client import LabelStudioBase
+
+    store.write(toy(studio.root, 2), tmp_path / "ds")
+    curate("review", "init", "ds", "--plan", "quick", "--annotator", "late", "--seed", "4730", "-o", "r")
+    settings = LabelStudioBase(base_url=studio.server.url, api_key=personal_token).jwt_settings
+    words = ["review", "join", "r", "late", "late@example.org", "--url", studio.server.url]
+    usual = {"api_tokens_enabled": True, "api_token_ttl_days": settings.get().api_token_ttl_days}
+    settings.update(**usual, legacy_api_tokens_enabled=False)
+    try:
+        refused = curate(*words, code=1, env=os.environ | {address.TOKEN: studio.server.token})
+        assert "refuses the token (401)" in refused.stderr
+        joined = curate(*words, env=os.environ | {address.TOKEN: personal_token}).stdout
+    finally:
+        settings.update(**usual, legacy_api_tokens_enabled=True)
+    (user,) = [one["id"] for one in studio.hand().get("/api/users/") if one["email"] == "late@example.org"]
+    assert joined.startswith(f"late has account {user}; password, shown this once: ")
+    assert folder.read(tmp_path / "r").people["late"].user == user
 
 
 def test_a_new_account_gets_a_password_that_is_shown_once(studio: Studio, curate: Curate, tmp_path: Path) -> None:

@@ -76,3 +76,12 @@ def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
         log.locked(tmp_path / "lock", "another push", wait=False),
     ):
         pass
+
+
+def test_a_line_of_old_says_no_account(tmp_path: Path) -> None:
+    old = b'{"key":"1.t/2@t","kind":"answer","person":"p1","item":"i0","round":0,"annotation":"1.t/2","revision":"t"}\n'
+    (tmp_path / "events.jsonl").write_bytes(old)
+    (event,) = log.load(tmp_path / "events.jsonl")
+    assert (event.person, event.account) == ("p1", None)
+    assert log.append(tmp_path / "events.jsonl", [event]) == 0
+    assert (tmp_path / "events.jsonl").read_bytes() == old

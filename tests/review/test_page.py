@@ -145,7 +145,7 @@ def artefacts(tmp_path: Path) -> Path:
 def at_the_task(studio: Studio, case: Case, folder: Path) -> Iterator[Page]:
     """The page as p1 sees it who asks for the next task: its regions are there, and its image."""
     mark = rounds.mark(case.read(), 0, "p1")
-    (project,) = [p for p in studio.api().pages("/api/projects/") if p["description"].endswith(mark)]
+    (project,) = [p for p in studio.hand().pages("/api/projects/") if p["description"].endswith(mark)]
     with page(folder) as tab:
         for cookie in log_in(studio, "p1"):
             tab.call("Network.setCookie", name=cookie.name, value=cookie.value, url=studio.server.url)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,10 @@ from curate.errors import ReviewError, UsageError
 from curate.review import folder, rounds, tasks
 from curate.review.api import Api, LostError, RefusedError
 from curate.review.plan import preset
-from tests.review.conftest import PEOPLE, Studio, on_server, pull, push, review_of, work
+from tests.review.conftest import PEOPLE, Studio, on_server, pull, push, review_of, through, work
+from tests.review.wire import Wire
 
+Curate = Callable[..., "subprocess.CompletedProcess[str]"]
 QUICK = {"rounds": [{"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}]}
 
 
@@ -54,19 +59,18 @@ def test_boxes_come_back_as_the_rows_they_were(studio: Studio, tmp_path: Path) -
         assert list(standing.results[0].objects) == case.material.rows[item]
 
 
-def test_a_pull_with_nothing_new_reads_no_task(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pull_with_nothing_new_reads_no_task(studio: Studio, wire: Wire, tmp_path: Path) -> None:
     case = review_of(studio, tmp_path, preset("quick", PEOPLE, **QUICK))
     push(studio, case)
     work(studio, case, "p1", random.Random(0))
     assert pull(studio, case).new == 10
-    asked: list[str] = []
-    call = Api._call
-    monkeypatch.setattr(
-        Api, "_call", lambda self, method, path, *a, **k: (asked.append(path), call(self, method, path))[1]
-    )
-    assert pull(studio, case) == rounds.Pulled(0, (), ())
-    assert asked
-    assert not [path for path in asked if "fields=all" in path or path.startswith("/api/tasks/")]
+    assert pull(studio, case, through(wire, studio)) == rounds.Pulled(0, (), ())
+    asked = [urllib.parse.urlsplit(request.raw.split(b" ", 2)[1].decode()) for request in wire.seen]
+    lists = [urllib.parse.parse_qs(one.query) for one in asked if one.path == "/api/tasks/"]
+    assert len(asked) == 1 + len(lists) == 4  # the projects, and three people's tasks
+    for query in lists:
+        assert query["fields"] == ["task_only"]
+        assert query["include"] == ["id,updated_at,total_annotations,cancelled_annotations"]
 
 
 def test_edits_deletions_strangers_and_changed_configs_are_reported(studio: Studio, tmp_path: Path) -> None:
@@ -76,11 +80,11 @@ def test_edits_deletions_strangers_and_changed_configs_are_reported(studio: Stud
         work(studio, case, person, random.Random(0))
     pull(studio, case)
     before = case.read().state
-    api = studio.api("p2")
+    hand = studio.hand("p2")
     mine = sorted((job for job in before.jobs if job.person == "p1"), key=lambda job: job.key)
     first, second = ((job.answer.annotation or "").rpartition("/")[2] for job in mine[:2] if job.answer)
-    api.send("PATCH", f"/api/annotations/{first}/", {"result": [], "lead_time": 1.0})
-    api.send("DELETE", f"/api/annotations/{second}/")
+    hand.send("PATCH", f"/api/annotations/{first}/", {"result": [], "lead_time": 1.0})
+    hand.send("DELETE", f"/api/annotations/{second}/")
     pulled = pull(studio, case)
     after = case.read().state
     assert after.items == before.items  # nothing was taken
@@ -88,20 +92,44 @@ def test_edits_deletions_strangers_and_changed_configs_are_reported(studio: Stud
     assert [event.foreign for event in after.reports if event.kind == "answer"] == [True]
     assert any("was deleted on the server" in text for text in pulled.reports)
     assert pull(studio, case).new == 0
-    projects = [p for p in api.pages("/api/projects/") if case.read().about.id in p["description"]]
+    projects = [p for p in hand.pages("/api/projects/") if case.read().about.id in p["description"]]
     config = projects[0]["label_config"].replace("accept", "approve")
-    api.send("PATCH", f"/api/projects/{projects[0]['id']}/", {"label_config": config})
+    hand.send("PATCH", f"/api/projects/{projects[0]['id']}/", {"label_config": config})
     assert any("labelling config was changed" in text for text in pull(studio, case).reports)
-    api.send("DELETE", f"/api/projects/{projects[1]['id']}/")
+    hand.send("DELETE", f"/api/projects/{projects[1]['id']}/")
     assert any("was deleted on the server; pulled work still counts" in text for text in pull(studio, case).reports)
     assert case.read().state.items == before.items
+
+
+def test_old_work_stays_with_the_account_that_did_it(studio: Studio, curate: Curate, tmp_path: Path) -> None:
+    """p1 worked, and then joined with another account; p2 comes with the old one, and would get p1's work to judge."""
+    case = review_of(studio, tmp_path, preset("pixel-retrieval", PEOPLE), images=3)
+    push(studio, case)
+    assert work(studio, case, "p1", random.Random(0)) == 1
+    assert pull(studio, case).new == 1
+    (done,) = [event for event in case.read().events if event.kind == "answer"]
+    joined = {row["id"]: row["date_joined"] for row in studio.hand().get("/api/users/")}
+    user = studio.people["p1"].user
+    assert done.account == f"{user}.{joined[user]}"
+    first, second, third = (studio.people[person] for person in PEOPLE)
+    folder.write_people(case.folder, {"p1": third})
+    words = ["review", "join", case.folder, "p2", first.email, "--data", studio.data]
+    refused = curate(*words, code=2).stderr
+    assert "p2: the account is that of p1, or was when they worked; expected one of their own" in refused
+    assert case.read().people == {"p1": third}
+    assert curate(*words[:3], "p1", *words[4:]).stdout == f"p1 has account {first.user}\n"  # back again
+    there = on_server(studio, case)
+    folder.write_people(case.folder, {"p1": third, "p2": first, "p3": second})  # by hand
+    with pytest.raises(UsageError, match="p2: the account is that of p1, or was when they worked"):
+        push(studio, case)
+    assert on_server(studio, case) == there
 
 
 def test_a_deleted_project_is_made_again_for_what_is_open(studio: Studio, tmp_path: Path) -> None:
     case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=4)
     push(studio, case)
     (project,) = {task["project"] for task in on_server(studio, case)}
-    studio.api("p1").send("DELETE", f"/api/projects/{project}/")
+    studio.hand("p1").send("DELETE", f"/api/projects/{project}/")
     (text,) = pull(studio, case).reports
     assert text.startswith("round inspect: the project of p1 was deleted on the server; pulled work still counts")
     assert [event.message for event in case.read().state.reports] == [text]
@@ -116,7 +144,7 @@ def test_a_changed_config_stops_the_push(studio: Studio, tmp_path: Path) -> None
     push(studio, case)
     (project,) = {task["project"] for task in on_server(studio, case)}
     xml = case.material.config(0).xml.replace('value="fix"', 'value="mend"')
-    studio.api().send("PATCH", f"/api/projects/{project}/", {"label_config": xml})
+    studio.hand().send("PATCH", f"/api/projects/{project}/", {"label_config": xml})
     with pytest.raises(ReviewError, match="labelling config was changed"):
         push(studio, case)
 
@@ -125,11 +153,11 @@ def test_skips_and_empty_answers_are_two_things(studio: Studio, tmp_path: Path) 
     case = review_of(studio, tmp_path, preset("quick", ("p1",), **QUICK), images=2)
     push(studio, case)
     first, second = sorted(on_server(studio, case), key=lambda task: task["data"]["key"])
-    api = studio.api("p1")
-    api.send("POST", f"/api/tasks/{first['id']}/annotations/", {"result": [], "was_cancelled": True})
+    hand = studio.hand("p1")
+    hand.send("POST", f"/api/tasks/{first['id']}/annotations/", {"result": [], "was_cancelled": True})
     verdict = {"id": "v", "type": "choices", "from_name": "verdict", "to_name": "image", "value": {"choices": ["fix"]}}
-    api.send("POST", f"/api/tasks/{second['id']}/annotations/", {"result": [verdict]})
-    api.send("POST", f"/api/tasks/{first['id']}/drafts", {"result": [verdict]})  # unsent: left alone
+    hand.send("POST", f"/api/tasks/{second['id']}/annotations/", {"result": [verdict]})
+    hand.send("POST", f"/api/tasks/{first['id']}/drafts", {"result": [verdict]})  # unsent: left alone
     pull(studio, case)
     state = case.read().state
     assert [standing.status for standing in state.items.values()] == ["stuck", "accepted"]
@@ -161,38 +189,28 @@ def test_images_elsewhere_are_refused_before_anything_is_sent(studio: Studio, tm
 def test_what_the_server_refuses_is_one_clear_line(studio: Studio) -> None:
     canary = "0123canary0123"
     with pytest.raises(RefusedError) as error:
-        Api(studio.server.url, canary).get("/api/projects/")
+        list(Api(studio.server.url, canary).projects())
     assert "refuses the token (401)" in error.value.line
     assert canary not in error.value.line + repr(Api(studio.server.url, canary))
     with pytest.raises(RefusedError) as missing:
-        studio.api().get("/api/tasks", project=1, page=99)
+        studio.api().task(10**8)
     assert missing.value.status == 404
     with pytest.raises(LostError, match="no answer"):
-        Api("http://127.0.0.1:9", "x").send("GET", "/api/version")
+        Api("http://127.0.0.1:9", "x").make_project(title="one")
     with pytest.raises(UsageError, match="expected http"):
         Api("file:///etc", "x")
-    with pytest.raises(RefusedError, match="leads to another address"):
-        studio.api().get("/logout")
 
 
-def test_both_kinds_of_token_work(studio: Studio) -> None:
-    import http.cookiejar
-
-    jar = http.cookiejar.CookieJar()
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    login = f"{studio.server.url}/user/login/"
-    opener.open(login).read()
-    csrf = {cookie.name: cookie.value for cookie in jar}["csrftoken"] or ""
-    form = {"email": studio.server.email, "password": studio.server.password, "csrfmiddlewaretoken": csrf}
-    opener.open(urllib.request.Request(login, urllib.parse.urlencode(form).encode(), {"Referer": login})).read()
-    csrf = {cookie.name: cookie.value for cookie in jar}["csrftoken"] or ""
-    headers = {"X-CSRFToken": csrf, "Referer": login, "Content-Type": "application/json"}
-    import json
-
-    answer = opener.open(urllib.request.Request(f"{studio.server.url}/api/token/", b"{}", headers, method="POST"))
-    personal = json.load(answer)["token"]
-    assert personal.count(".") == 2
-    assert Api(studio.server.url, personal).get("/api/current-user/whoami")["email"] == studio.server.email
+def test_both_kinds_of_token_work(studio: Studio, wire: Wire, personal_token: str) -> None:
+    assert personal_token.count(".") == 2
+    api = Api(wire.url, personal_token)
+    assert api.whoami()["email"] == studio.server.email
+    assert list(api.projects()) is not None
+    # It went nowhere but to the one address, and everything else is entered with what it was exchanged for.
+    exchanges = [request.path for request in wire.seen if personal_token.encode() in request.raw]
+    assert exchanges == ["/api/token/refresh/"]
+    assert sum(b"Authorization: Bearer " in request.raw for request in wire.seen) == len(wire.seen) - 1 == 2
+    assert Api(studio.server.url, studio.server.token).whoami()["email"] == studio.server.email
 
 
 def test_secrets_stay_where_they_belong(studio: Studio, tmp_path: Path) -> None:

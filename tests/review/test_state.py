@@ -196,6 +196,23 @@ def test_work_of_a_stranger_is_no_answer_unless_taken() -> None:
     assert fold(PAPER, items(1), [take, stranger]).items["i0"].results == (stranger,)
 
 
+def test_whoever_wrote_what_was_taken_for_anothers_does_not_judge_it() -> None:
+    """p2 wrote p1's answer; it was taken. It is known who p2 is from work of their own, whenever that is pulled."""
+    work = items(3)
+    jobs = {(job.item, job.person): job for job in open_jobs(fold(PAPER, work, []))}
+    (theirs,) = [job for job in jobs.values() if job.person == "p1"]
+    (other,) = [job for job in jobs.values() if job.person == "p2"]
+    written = msgspec.structs.replace(answer(theirs, 1, foreign=True), account="7.t")
+    own = msgspec.structs.replace(answer(other, 2), account="7.t")
+    take = Event(key="t", kind="take", annotation=written.annotation, revision=written.revision)
+    for events in ([written, take, own], [own, written, take]):
+        (job,) = [job for job in open_jobs(fold(PAPER, work, events)) if job.item == theirs.item]
+        assert (job.round, job.person) == (1, "p3")
+    unknown = [msgspec.structs.replace(event, account=None) for event in (written, take, own)]
+    (job,) = [job for job in open_jobs(fold(PAPER, work, unknown)) if job.item == theirs.item]
+    assert job.person == "p2"  # whose turn it would be: as a log of old is read
+
+
 def test_twice_by_one_person_the_newest_counts_and_the_other_is_reported() -> None:
     (job,) = open_jobs(fold(PAPER, items(1), []))
     old, new = answer(job, 1), answer(job, 2)

@@ -28,9 +28,11 @@ Ask = Callable[[], bytes]  # sends the request on; gives the whole answer, or wh
 Rule = Callable[[Request, Ask], "bytes | Iterable[bytes]"]
 
 
-def answer(status: int, body: str = "{}", kind: str = "application/json") -> bytes:
-    head = f"HTTP/1.1 {status} Told\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return (head + body).encode()
+def answer(status: int, body: str = "{}", kind: str = "application/json", **more: str) -> bytes:
+    """A whole answer; ``more`` headers have underscores in their names instead of hyphens."""
+    lines = [f"HTTP/1.1 {status} Told", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
+    return ("\r\n".join([*lines, "", ""]) + body).encode()
 
 
 def trickle(piece: bytes, pause: float = 0.3) -> Iterator[bytes]:
@@ -102,6 +104,14 @@ def _piece(client: socket.socket) -> bytes:
     if not piece:
         raise ConnectionResetError
     return piece
+
+
+@contextmanager
+def told(said: Callable[[Request], bytes | Iterable[bytes]]) -> Iterator[Wire]:
+    """A server that says what it is told to."""
+    with wire_to("http://127.0.0.1:9") as wire:
+        wire.rule = lambda request, ask: said(request)
+        yield wire
 
 
 @contextmanager

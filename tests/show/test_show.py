@@ -138,6 +138,8 @@ def test_the_same_dataset_gives_the_same_bytes(folder: Path, curate: Callable) -
         (["six", "-o", "raw/x.png", "--class", "fogg"], 2, "class 'fogg': unknown in this dataset; did you mean 'fog'"),
         (["six", "-o", "x.png", "--image", "s/god"], 2, "image 's/god': unknown"),
         (["six", "-o", "x.png", "--crops", "--image", "s/god"], 2, "image 's/god': unknown"),
+        (["six", "-o", "x.png", "--root", "z=raw"], 2, "--root z: no image is of this source; expected one of s"),
+        (["six", "-o", "x.png", "--root", "s=gone"], 2, "--root s=gone: no such folder; expected the folder of"),
         (["none", "-o", "x.png"], 1, "none: no such folder"),
         (["raw", "-o", "x.png"], 1, "raw: has no dataset.json"),
     ],

@@ -178,4 +178,6 @@ def test_the_command(tree: Tree, curate: Curate) -> None:
     root = tree("voc")
     curate("import", "voc", root, "-O", "coverage=exhaustive", "-o", "ds")
     assert "no errors" in curate("verify", "ds").stdout
-    assert "boxes (default voc), coverage (default partial)" in curate("sources", "voc").stdout
+    said = curate("sources", "voc").stdout
+    assert "  boxes (default voc): voc, where pixels count from 1" in said
+    assert "  coverage (default partial): partial, or exhaustive where all objects were labelled" in said

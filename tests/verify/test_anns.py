@@ -309,3 +309,13 @@ def test_no_value_in_any_place_is_a_traceback(anns: Callable[..., Report], data:
             entries[key][field] = data.draw(VALUES)
 
     assert anns(damage).kind == "anns_pt"
+
+
+def test_captions_are_no_annotations(tmp_path: Path) -> None:
+    """As ``curate export captions_pt`` writes them."""
+    box = {"bboxes": [[1, 2, 3, 4]], "scores": [1.0], "masks_rle": [], "image_path": "a.png", "image_size": (9, 9)}
+    with (tmp_path / "captions.pt").open("wb") as stream:
+        torch_zip.save({"a.png": box}, stream)
+    (one,) = verify(tmp_path / "captions.pt").findings
+    assert (one.code, one.severity) == ("F09", "error")
+    assert one.message.startswith("is a captions.pt (")

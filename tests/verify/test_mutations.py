@@ -44,6 +44,8 @@ from curate.model import (
     Support,
     finding,
 )
+from curate.releasing import release
+from curate.releasing.rebuilding import differences
 from curate.verify import RULES, Report, folder, images, unreadable, verify
 from curate.verify.rules import READING
 from tests.verify import test_anns, test_label_studio, test_revisitop, test_voc
@@ -187,6 +189,13 @@ def of_release(place: Path, damage: Callable[[Path], object]) -> Report:
     (path / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     damage(path)
     return verify(path)
+
+
+def of_built_release(place: Path, damage: Callable[[Path], object]) -> Report:
+    owned = Info(name="toy", sources={"toy": SourceRecord(title="toy", licence="CC0")})
+    release(from_records(owned, sound_records()), place / "r")
+    damage(place / "r")
+    return verify(place / "r", level="deep", rebuild=differences)
 
 
 # ------------------------------------------------------------------------------------------------------------- faults
@@ -435,6 +444,7 @@ FAULTS = [
     Fault("L08", of_records, add(Annotation(id="x", origin="human:ann@example.org", **THING))),
     Fault("L09", of_tasks, lambda data: data[0]["annotations"][0].update(lead_time=-1)),
     Fault("V01", of_release, lambda path: (path / "statistics.json").write_text("{}")),
+    Fault("V04", of_built_release, lambda path: relisted(path, "export/annotations.json", '{"images": []}')),
     Fault("V05", of_release, lambda path: relisted(path, "dataset/dataset.json", '{"sources": {"toy": {}}}')),
     Fault("V06", of_release, lambda path: relisted(path, "README.md", "3 images, 1,300 annotations.\n")),
     Fault("V06", of_release, lambda path: relisted(path, "statistics.json", '{"counts": {"images": 4}}')),

@@ -109,6 +109,14 @@ def test_what_shows_nothing_is_dropped(records: list[Record], given: tuple[float
     assert done.dataset.table("annotations") == dataset_of(records).table("annotations")
 
 
+def test_a_polygon_outside_of_the_frame_shows_nothing_either(records: list[Record]) -> None:
+    """The frame is 100 x 80: the first polygon lies below it, as its box does; the second says where its object is."""
+    outside = msgspec.structs.replace(thing(20, 80, 25, 6), polygons=[[[20, 80, 20, 86, 45, 80]]])
+    assert [one.code for one in mend([*records, outside]).changes] == ["B05"]
+    inside = msgspec.structs.replace(thing(200, 80, 25, 6), polygons=[[[20, 20, 20, 26, 45, 20]]])
+    assert "B05" not in [one.code for one in mend([*records, inside]).changes]
+
+
 def test_an_image_that_lost_its_only_truth_is_no_negative(records: list[Record]) -> None:
     exhaustive = [msgspec.structs.replace(r, state="exhaustive") if isinstance(r, Coverage) else r for r in records]
     done = mend([*exhaustive, thing(200, 10, 5, 5)])

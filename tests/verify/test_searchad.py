@@ -61,6 +61,54 @@ def test_each_fault(folder: Callable[..., Report], damage: Callable[[Json], obje
     assert [one.code for one in folder(damage).findings] == [code]
 
 
+BESIDE: dict[str, Json] = {
+    "searchad_train_image_level_annotations_min_box_50.json": {"Dog": ["ACDC/a.png"]},
+    "searchad_train_image_level_ignore_images_min_box_50.json": {},
+    "searchad_val_image_level_annotations_min_box_50.json": {"Cat": []},
+    "searchad_val_image_level_ignore_images_min_box_50.json": {"Horse": ["ACDC/c.png"]},
+    "default_queries/Dog.json": {
+        "supportsets": {"vision": {"x/y.png": [{"bbox": {"min_x": 1, "min_y": 2, "max_x": 3.5, "max_y": 4}}]}}
+    },
+}
+TRAIN, IGNORED, QUERY = [name for name in BESIDE if "val_image" not in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("", "", None),
+        (TRAIN, '{"Dog": ["ACDC/a.png", "ACDC/b.png"]}', "Q04"),  # b shows none
+        (TRAIN, '{"Dog": []}', "Q04"),
+        (TRAIN, '{"Dog": "ACDC/a.png"}', "S01"),
+        (TRAIN, "[]", "S01"),
+        (TRAIN, "{", "F04"),
+        (IGNORED, '{"Dog": ["ACDC/c.png"]}', "R02"),  # which is of val
+        (IGNORED, '{"Dog": ["ACDC/a.png"]}', "Q05"),
+        (QUERY, '{"supportsets": {"language": ["a dog"]}}', "S01"),
+        (QUERY, '{"supportsets": {"vision": {"x.png": [{"bbox": [1, 2, 3, 4]}]}}}', "B01"),
+        (
+            QUERY,
+            '{"supportsets": {"vision": {"x.png": [{"bbox": {"min_x": 9, "min_y": 2, "max_x": 3, "max_y": 4}}]}}}',
+            "B02",
+        ),
+        (QUERY, '{"supportsets": {"vision": {"../x.png": []}}}', "P01"),
+        (QUERY, '{"supportsets": {"vision": {"x.png": {}}}}', "S01"),
+    ],
+)
+def test_what_lies_beside_the_annotations(
+    folder: Callable[..., Report], tmp_path: Path, name: str, text: str, code: str | None
+) -> None:
+    """The dog's box of 29.5 x 18 px is a positive; the horse's of 5 x 5 is not, and its image is to be ignored."""
+    (tmp_path / "default_queries").mkdir()
+    for beside, value in BESIDE.items():
+        (tmp_path / beside).write_text(json.dumps(value))
+    if name:
+        (tmp_path / name).write_text(text)
+    report = folder()
+    assert [one.code for one in report.findings] == ([code] if code else [])
+    assert all(one.where.startswith(str(tmp_path / name)) for one in report.findings)
+
+
 def test_what_is_no_json_is_said_once(folder: Callable[..., Report], tmp_path: Path) -> None:
     folder()
     file = tmp_path / "searchad_annotations_val.json"

@@ -18,6 +18,7 @@ from curate.model import (
     Info,
     Instance,
     Judgement,
+    Member,
     Parent,
     Query,
     Record,
@@ -59,7 +60,7 @@ def test_a_sequence_in_two_splits(check: Check, records: list[Record]) -> None:
     report = check(images(records, q1=drive | {"split": "train"}, g1=drive | {"split": "test"}, g2=drive))
     assert found(report) == [("Q03", "warning", "toy/q1")]  # g2 is of toy/train, as its source has it
     assert "test" in report.findings[0].message
-    assert not check(images(records, q1=drive, g1=drive)).findings
+    assert not check(images(records, g1=drive, g2=drive)).findings
     # The same word at two sources is two sequences.
     elsewhere = Image(id="other/a", source="other", sequence="drive 1", split="test")
     assert not check([*images(records, g1=drive | {"split": "train"}), elsewhere]).findings
@@ -151,6 +152,25 @@ def test_people_and_tokens_in_the_tables(check: Check, records: list[Record]) ->
     assert "example.org" not in str(report)
 
 
+def test_dates_of_distractors_are_counted_by_their_evidence(check: Check, records: list[Record]) -> None:
+    """Two proven, one claimed, one contradicted (g3), one unknown."""
+    rows = [msgspec.structs.replace(r, exists_since="2020-03-01") if isinstance(r, Instance) else r for r in records]
+    rows = images(rows, g3={"taken_at": "2021"})
+    for name, date, evidence in (
+        ("a", "2014", "proven"),
+        ("b", "2015", "proven"),
+        ("c", "2016", None),
+        ("d", None, None),
+    ):
+        rows.append(Image(id=f"toy/{name}", source="toy", taken_at=date, date_evidence=evidence))  # type: ignore[arg-type]
+        rows.append(Member(image_id=f"toy/{name}", role="distractor"))
+    told = [one.message for one in check(rows, only=["Q06"]).findings if one.severity == "warning"]
+    assert told == [
+        "1 of 5 distractors have no date that shows them to be older than 2020-03-01; of the others 2 proven, "
+        "1 claimed, 1 contradicted"
+    ]
+
+
 @pytest.mark.parametrize(
     ("scope", "category", "items"),
     [
@@ -191,6 +211,65 @@ def test_a_support_image_in_the_gallery(check: Check, records: list[Record]) -> 
     assert of("toy/g1") == of("toy/g1") == [("Q08", "error", "toy/g1")]
     assert of("toy/g3") == [("Q08", "error", "toy/g3")]  # a distractor
     assert of("toy/s", sha256="cc") == [("Q08", "error", "toy/s")]  # a copy of g2
+
+
+def test_a_support_image_whose_sequence_is_searched(check: Check, records: list[Record]) -> None:
+    def of(sequence: str | None, source: str = "toy") -> list[tuple[str, str, str | None]]:
+        held = [msgspec.structs.replace(r, sequence="x") if getattr(r, "id", "") == "toy/g1" else r for r in records]
+        more = Image(id=f"{source}/s", source=source, sequence=sequence)
+        return found(check([*held, more, Support(query_id="q1", rank=0, image_id=more.id)], only=["Q08"]))
+
+    assert of("x") == [("Q08", "error", "toy/s")]
+    assert of("y") == of(None) == of("x", source="other") == []  # of another source it is another sequence
+
+
+def test_a_support_set_as_its_source_publishes_it(records: list[Record]) -> None:
+    """That its sequence is searched is then a note; that the image itself or a copy of it is stays an error."""
+
+    def of(**more: str) -> str:
+        held = [msgspec.structs.replace(r, sequence="x") if getattr(r, "id", "") == "toy/g1" else r for r in records]
+        image = Image(id="toy/s", source="toy", **more)
+        shown = Support(query_id="q1", rank=0, image_id="toy/s")
+        made = from_records(Info(name="toy", command=Command(verb="import")), [*held, image, shown])
+        return "".join(one.severity for one in verify(made, only=["Q08"]).findings)
+
+    assert (of(sequence="x"), of(sequence="y"), of(sha256="bb", sequence="x")) == ("info", "", "error")
+
+
+def test_a_sequence_of_query_and_gallery(check: Check, records: list[Record]) -> None:
+    """q1 asks; g1 and g2 are the gallery. A query that is searched itself is no neighbour of itself."""
+
+    def of(*names: str, **more: Record) -> list[tuple[str, str, str | None]]:
+        held = [
+            msgspec.structs.replace(r, sequence="x") if isinstance(r, Image) and r.id[4:] in names else r
+            for r in records
+        ]
+        return found(check([*held, *more.values()], only=["Q03"]))
+
+    assert of("q1", "g1", "g2") == [("Q03", "warning", "toy/g1")]
+    split = [msgspec.structs.replace(r, sequence="x") if isinstance(r, Image) else r for r in records]
+    (one,) = check(split, only=["Q03"]).findings
+    assert "image toy/g1 is searched, and query image toy/q1 is of its sequence 'toy/x'" in one.message
+    assert of("q1", "g3") == [("Q03", "warning", "toy/g3")]  # a distractor
+    assert of("g1", "g2") == of("q1") == []
+    assert of("q1", own=Member(image_id="toy/q1", role="gallery")) == []
+    # As a source publishes it, it is a note; as we divide it, it is not.
+    held = [msgspec.structs.replace(r, sequence="x") if isinstance(r, Image) else r for r in records]
+    for verb, severity in (("import", "info"), ("build subset", "info"), ("build split query-gallery", "warning")):
+        parents = (Parent(name="raw", fingerprint="", command=Command(verb="import")),)
+        data = from_records(Info(name="toy", command=Command(verb=verb), parents=parents), held)
+        (one,) = verify(data, only=["Q03"]).findings
+        assert one.severity == severity
+    # Where the splits say it, it is said once.
+    split = [
+        msgspec.structs.replace(r, split="query" if r.id == "toy/q1" else "gallery", sequence="x")
+        if isinstance(r, Image)
+        else r
+        for r in records
+    ]
+    assert [message for *_, message in [(one.code, one.message) for one in check(split, only=["Q03"]).findings]] == [
+        "sequence 'toy/x' spans the splits gallery, query; expected one split to a sequence"
+    ]
 
 
 def test_negatives_that_nobody_looked_for(check: Check, records: list[Record]) -> None:

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.errors import UsageError
+from curate.errors import SourceError, UsageError
 from curate.evaluate import metrics
 from curate.evaluate.metrics import Options
-from curate.evaluate.outlines import mask_counts, overlap
+from curate.evaluate.outlines import far_away, mask_counts, overlap
 from curate.evaluate.presets import Figures, Preset, Variant
 from curate.evaluate.presets.revisitop import PROTOCOLS
 from curate.evaluate.ranking import EASY, Floats, Hits, Ranking, Results, Roles, Truth, find_hits
@@ -39,6 +39,9 @@ from curate.evaluate.truth_files import pixel_truth
 
 TASKS = ("detection", "segmentation")
 THRESHOLDS = (0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.95)
+_AP = Options(
+    shape="trapezoid", divisor="min_k"
+)  # as revisitop's: of lists that are cut the smaller of k and positives
 SKIPPED = {"proxford": (56, 63), "prparis": (57, 59)}
 UPSTREAM = (
     "as PROxford's programs: recall is relative to the pairs above the threshold, queries without any are left out, "
@@ -72,7 +75,7 @@ def score(truth: Truth, ranking: Ranking, results: Results, variant: Variant, k:
         if not ranked:
             continue
         hits = find_hits(truth, ranking, roles, duplicates="all" if variant == "upstream" else "first", k=k)
-        figures.add(f"{name} AP", metrics.average_precision(hits, Options(shape="trapezoid")), total=f"{name} mAP")
+        figures.add(f"{name} AP", metrics.average_precision(hits, _AP), total=f"{name} mAP")
         for task, values in zip(TASKS, overlaps.T, strict=True):
             figures.add(
                 f"{name} {task} AP@50:5:95", _localised(truth, hits, values, variant, figures, f"{name} {task}")
@@ -101,6 +104,7 @@ def pair_overlaps(truth: Truth, results: Results, variant: Variant) -> Floats:
 
     Raises:
         UsageError: the truth or the results have no outlines.
+        SourceError: an outline of the truth is too large to be painted.
     """
     if truth.regions is None:
         raise UsageError(truth.name, "has no outlines", hint="name oxford_pair2labelpath.npy or a dataset with masks")
@@ -111,6 +115,8 @@ def pair_overlaps(truth: Truth, results: Results, variant: Variant) -> Floats:
         pair = truth.queries[q], items[i]
         if pair not in truth.regions:
             continue
+        if wrong := far_away(truth.regions[pair]):
+            raise SourceError(f"{truth.name}, {pair[1]} for {pair[0]}", *wrong)
         outline = found.get(pair, [])
         if outline or variant == "strict" or truth.label[row] != EASY:
             values[row] = overlap(outline, truth.regions[pair], variant)
@@ -152,13 +158,12 @@ def _localised(truth: Truth, hits: Hits, values: Floats, variant: Variant, figur
         per_list = np.bincount(hits.lists[kept], minlength=len(hits.query))
         positives = hits.positives
         if variant == "upstream":
-            above = np.nan_to_num(values, nan=-1.0) > threshold
+            pairs = np.nan_to_num(values, nan=-1.0) > threshold
             of_protocol = np.isin(truth.label, PROTOCOLS[name.split()[0]].positive)
-            positives = np.bincount(truth.query[above & of_protocol], minlength=len(truth.queries))[hits.query]
+            positives = np.bincount(truth.query[pairs & of_protocol], minlength=len(truth.queries))[hits.query]
         start = np.concatenate([[0], np.cumsum(per_list)])
-        ap = metrics.average_precision(
-            Hits(hits.query, start, hits.rank[kept], hits.listed, positives), Options(shape="trapezoid")
-        )
+        above = Hits(hits.query, start, hits.rank[kept], hits.listed, positives, k=hits.k)
+        ap = metrics.average_precision(above, _AP)
         ap[skipped] = 0.0
         figures.values[f"{name} mAP@{round(100 * threshold)}"] = metrics.mean(ap)
         total += np.nan_to_num(ap)

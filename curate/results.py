@@ -1,0 +1,171 @@
+"""What commands print with ``--json``, where it is no report or record that another module has: one record per verb.
+
+A command may leave nothing out and add nothing: ``tests/test_results.py`` holds them to these records, of which the
+schemas ``result-VERB.json`` are made. Paths are as they were typed; counts are rows by table.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from curate.model import Finding, Step
+from curate.releasing import Released
+from curate.taxonomy import Relabelled
+
+
+class Imported(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``import``; findings are counts by code."""
+
+    output: str
+    fingerprint: str
+    counts: dict[str, int]
+    findings: dict[str, int]
+
+
+class Merged(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``merge``."""
+
+    output: str
+    fingerprint: str
+    counts: dict[str, int]
+
+
+class RelabelledTo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``relabel``; output and fingerprint are null with ``--dry-run``."""
+
+    output: str | None
+    fingerprint: str | None
+    counts: dict[str, int]
+    report: Relabelled
+
+
+class Built(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``build`` but for ``hidden``; output and fingerprint are null with ``--dry-run``."""
+
+    output: str | None
+    fingerprint: str | None
+    counts: dict[str, int]
+    steps: list[Step]
+    findings: list[Finding]
+
+
+class Share(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of a hidden target public labels give away."""
+
+    target: str
+    images: int
+    implied: int
+
+
+class Hidden(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``build hidden``: the public dataset and the key; null with ``--dry-run``."""
+
+    output: str | None
+    fingerprint: str | None
+    key: str | None
+    key_fingerprint: str | None
+    steps: list[Step]
+    shares: list[Share]
+    findings: list[Finding]
+
+
+class Exported(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``export``; what is counted depends on the format."""
+
+    output: str
+    counts: dict[str, int]
+
+
+class Shown(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``show``: ids of the images (with ``--crops`` of the annotations) shown, and why some have no picture."""
+
+    output: str
+    tiles: list[str]
+    annotations: int
+    problems: dict[str, str]
+
+
+class Prelabelled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``prelabel``; problems are counts by code, seconds are by stage and add up those of all processes."""
+
+    output: str
+    fingerprint: str
+    images: int
+    boxes: int
+    masks: int
+    problems: dict[str, int]
+    seconds: dict[str, float]
+
+
+class PrelabelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``prelabel --dry-run``; classes are boxes by class, that of boxes without class is empty."""
+
+    images: int
+    boxes: int
+    classes: dict[str, int]
+    images_without_file: int
+
+
+class TourStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step of the tour."""
+
+    what: str
+    seconds: float
+    counts: dict[str, int | float]
+    fingerprint: str | UnsetType = UNSET
+
+
+class Toured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``demo``; ``by_hand`` are the commands that do the same."""
+
+    output: str
+    page: str
+    seconds: float
+    errors: int
+    steps: list[TourStep]
+    by_hand: list[str]
+
+
+class RunStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step of a recipe: what became of it, or would, and why."""
+
+    name: str
+    command: str
+    outcome: Literal["ran", "passed over", "would run", "would be passed over", "may run"]
+    reason: str
+    counts: dict[str, int] | UnsetType = UNSET
+
+
+class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``run``; with ``--dry-run`` the output may be null, and roots that are still to be named are told."""
+
+    output: str | None
+    recipe: str
+    steps: list[RunStep]
+    roots_missing: dict[str, str] | UnsetType = UNSET
+
+
+class Listed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recipe of ``run --list``, which is an object of these by name."""
+
+    title: str
+    roots: dict[str, str]
+
+
+RESULTS: dict[str, object] = {
+    "build": Built,
+    "build-hidden": Hidden,
+    "demo": Toured,
+    "export": Exported,
+    "import": Imported,
+    "merge": Merged,
+    "prelabel": Prelabelled,
+    "prelabel-plan": PrelabelPlan,
+    "relabel": RelabelledTo,
+    "release": Released,
+    "run": Run,
+    "run-list": dict[str, Listed],
+    "show": Shown,
+}
