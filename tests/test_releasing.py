@@ -518,6 +518,8 @@ def test_the_command(curate: Callable[..., Any], tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "x").exists()
     done = curate("release", "toy", "-o", "r2", "--previous", "mine", code=1)
     assert "mine" in done.stderr
+    done = curate("release", "toy", "-o", "r2", "--root", "tpy=.", code=2)
+    assert "--root tpy: no image is of this source; expected one of " in done.stderr
     assert not (tmp_path / "r2").exists()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from curate.commands.options import (
+    check_roots,
     dataset_argument,
     jobs_option,
     output_options,
@@ -80,8 +81,10 @@ def command(
     from curate.releasing import release
     from curate.verify import severities
 
+    data = store.read(dataset)
+    check_roots(roots, data.table("images")["source"].unique().to_pylist())
     made = release(
-        store.read(dataset),
+        data,
         output,
         formats=formats or ("coco",),
         version=version,

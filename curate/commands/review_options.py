@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from curate.commands.options import check_roots
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def material_of(opened: Review, roots: dict[str, str]) -> Material:
 
     dataset = store.read(opened.about.dataset)
     check_same(opened, dataset.fingerprint())
+    check_roots(roots, dataset.table("images")["source"].unique().to_pylist())
     return tasks.material(dataset, opened.plan, opened.items, roots)
 
 

@@ -13,9 +13,10 @@ from PIL import ImageDraw
 
 from curate.columns import plain
 from curate.dataset import Dataset
-from curate.errors import ReviewError
+from curate.errors import ReviewError, SourceError
 from curate.geometry import mask_from_rle
 from curate.model import Rle
+from curate.pictures import decoding
 from curate.review.plan import Item
 
 _SIDE, _GAP = 220, 6  # pixels of one query, and between two
@@ -52,10 +53,11 @@ def _masks(dataset: Dataset, wanted: set[str]) -> dict[str, Rle]:
 def _query(row: Mapping[str, object], files: Mapping[str, Path], masks: Mapping[str, Rle]) -> PilImage.Image:
     file = files[str(row["image_id"])]
     try:
-        with PilImage.open(file) as opened:
+        with decoding(file) as opened:
             picture = opened.convert("RGB")
-    except OSError as error:
-        raise ReviewError(file, f"picture of query {row['id']} cannot be read ({error})", hint="give --root") from None
+    except SourceError as error:
+        found = f"picture of query {row['id']}: {error.found}"
+        raise ReviewError(file, found, error.expected, "give --root, or unpack it again") from None
     light = PilImage.new("L", picture.size, 255)
     rle = masks.get(str(row["annotation_id"]))
     if rle is not None and rle.size == (picture.height, picture.width):

@@ -230,7 +230,7 @@ def read_numbers(path: Path) -> NDArray[np.uint32]:
         with PilImage.open(path) as picture:
             # Four bytes for each pixel, the fourth alpha or padding.
             stored = picture.tobytes("raw", "RGBX" if header.mode == "RGB" else "RGBA")
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise SourceError(
             path, f"does not decode ({error})", "expected a picture", "download or unpack it again"
         ) from error

@@ -39,7 +39,7 @@ def read_raster(path: Path, *, palette: bool = False) -> tuple[NDArray[Any], int
     try:
         with PilImage.open(path) as picture:
             return np.asarray(picture), _DEPTHS.get(header.mode, 255)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise _broken(path, error) from error
 
 
@@ -52,7 +52,7 @@ def is_constant(path: Path) -> bool:
     try:
         with PilImage.open(path) as picture:
             extrema = np.array(picture.getextrema()).reshape(-1, 2)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise _broken(path, error) from error
     return bool((extrema[:, 0] == extrema[:, 1]).all())
 

@@ -229,7 +229,7 @@ def _read_levels(path: Path) -> tuple[NDArray[Any], str | None]:
         with PilImage.open(path) as picture:
             mode: str | None = picture.mode
             levels = np.asarray(picture.convert("RGB") if mode == "P" else picture)
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
         read_header(path)  # says what is wrong, if the header shows it
         raise SourceError(path, f"picture does not decode ({error})", hint="download or unpack it again") from error
     if levels.ndim == 2:

@@ -259,6 +259,6 @@ def decode_fault(path: Path) -> str | None:
     try:
         with PilImage.open(path) as picture:
             picture.load()
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, PilImage.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
         return str(error) or type(error).__name__
     return None

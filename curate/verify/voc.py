@@ -180,7 +180,7 @@ def _mask(path: Path, item: str | None, size: tuple[float, float]) -> Iterator[F
             warnings.simplefilter("ignore")
             with PilImage.open(path) as picture:
                 mode, found = picture.mode, picture.size
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
         yield finding("M10", where, f"mask cannot be opened: {error}", item=item, severity="error")
         return
     if mode not in _PLAIN_MODES:

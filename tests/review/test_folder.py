@@ -18,7 +18,9 @@ PEOPLE = {"p1": Person(user=2, email="a@example.org")}
 
 def test_an_account_is_one_persons(tmp_path: Path) -> None:
     both = PEOPLE | {"p2": Person(user=2, email="alias@example.org")}
-    with pytest.raises(UsageError, match=r"^p2: the account is that of p1, or was when they worked; expected one of their own"):
+    with pytest.raises(
+        UsageError, match=r"^p2: the account is that of p1, or was when they worked; expected one of their own"
+    ):
         folder.write_people(tmp_path, both)
     assert not (tmp_path / "people.json").exists()
     folder.write_people(tmp_path, PEOPLE | {"p2": Person(user=3, email="b@example.org")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,27 @@ def test_all_queries_of_a_group_side_by_side(tmp_path: Path) -> None:
     assert sheets(dataset, items, {}) == {}
     with pytest.raises(ReviewError, match="picture of query q1"):
         sheets(dataset, items, {"t/a": tmp_path / "gone.png"})
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "folder", "rubbish", "cut", "bomb"])
+def test_a_query_that_is_no_picture(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One error each, and no waiting for whoever might write to a pipe."""
+    file = tmp_path / "a.png"
+    PilImage.new("RGB", (100, 50)).save(file)
+    if kind == "bomb":
+        monkeypatch.setattr(PilImage, "MAX_IMAGE_PIXELS", 100)
+    elif kind == "cut":
+        file.write_bytes(file.read_bytes()[:-30])
+    elif kind == "rubbish":
+        file.write_bytes(b"rubbish")
+    else:
+        file.unlink()
+        os.mkfifo(file) if kind == "pipe" else file.mkdir()
+    records = [
+        Image(id="t/a", source="t", width=100, height=50),
+        Query(id="q1", kind="box", group="g", image_id="t/a", x=0, y=0, w=50, h=50),
+    ]
+    items = [Item(id="i@g", image_id="i", width=1, height=1, target="g", queries=("q1",))]
+    with pytest.raises(ReviewError, match=r"a\.png: picture of query q1: "):
+        sheets(from_records(Info(name="t"), records), items, {"t/a": file})
