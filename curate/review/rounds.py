@@ -246,6 +246,7 @@ def _answers(
             key = f"{event.round}/{event.attempt}/{event.person}/{event.item}"
             known.setdefault(key, set()).add(event.annotation or "")
     account = review.people.get(person)
+    people = names() if changed else {}  # before the answers: once these are here, nothing more is needed
     for task in tasks_of(list(_full(api, int(project["id"]), changed, len(rows))), f"project {project['id']}"):
         job = jobs.get(str(task.data.get("key")))
         if job is None:
@@ -253,7 +254,7 @@ def _answers(
             continue
         for one in task.given:
             user = account.user if account else None
-            author = names().get(one.person, str(one.person)) if one.person is not None else None
+            author = people.get(one.person, str(one.person)) if one.person is not None else None
             event, found = event_of(one, job, given, where=name, user=user, account=author)
             events.append(event)
             problems += found
