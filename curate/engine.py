@@ -18,17 +18,18 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from curate.errors import CurateError
 
 T = TypeVar("T")
 R = TypeVar("R")
+J = TypeVar("J")
 _INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -79,30 +80,85 @@ def _in_order(workers: Sequence[Connection], slices: Sequence[Any]) -> Iterator[
         yield result
 
 
+class Jobs(Protocol[J]):
+    """Work of which some may end its worker; what is to be done about that is for the work to decide."""
+
+    def take(self) -> J | None:
+        """The next job; None while there is none to give out."""
+
+    def lost(self, job: J) -> None:
+        """The worker that had this job died."""
+
+    def done(self, job: J) -> bool:
+        """This job is done; true if its result is wanted."""
+
+
+def map_jobs(function: Callable[[J], R], jobs: Jobs[J], *, workers: int) -> Iterator[R]:
+    """Apply ``function`` to each job in so many local processes; the results that are wanted as they come, in no order.
+
+    A worker that dies is replaced and ``jobs`` is told which job it had. ``function`` must be importable and what it
+    takes and gives picklable; what it raises is raised here.
+    """
+    with ExitStack() as crew:
+        idle = [_hired(crew, function) for _ in range(workers)]
+        busy: dict[Connection, J] = {}
+        while True:
+            while idle and (job := jobs.take()) is not None:
+                worker = idle.pop()
+                busy[worker] = job
+                with suppress(OSError):  # a worker that is dead already is noticed below
+                    worker.send(job)
+            if not busy:
+                return
+            for worker in [worker for worker in wait(list(busy)) if isinstance(worker, Connection)]:
+                job = busy.pop(worker)
+                try:
+                    succeeded, result = worker.recv()
+                except (EOFError, OSError):
+                    worker.close()
+                    time.sleep(0.1)  # as in _noticing_death
+                    idle.append(_hired(crew, function))
+                    jobs.lost(job)
+                    continue
+                if not succeeded:
+                    raise result
+                idle.append(worker)
+                if jobs.done(job):
+                    yield result
+
+
 @contextmanager
 def _workers(function: Callable[[Any], Any], count: int) -> Iterator[list[Connection]]:
     """Connections to ``count`` processes that answer each slice that they are sent, as :func:`_work` says."""
+    with ExitStack() as crew:
+        yield [_hired(crew, function) for _ in range(count)]
+
+
+def _hired(crew: ExitStack, function: Callable[[Any], Any]) -> Connection:
+    with _noticing_death():
+        return crew.enter_context(_worker(function))
+
+
+@contextmanager
+def _worker(function: Callable[[Any], Any]) -> Iterator[Connection]:
+    """A connection to a process of its own, which is killed at the end."""
     # Not 'fork': Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    pairs = [context.Pipe() for _ in range(count)]
+    ours, theirs = context.Pipe()
     # A new process starts where this one did, which need not be where it is now.
-    here = Path.cwd()
-    processes = [context.Process(target=_work, args=(theirs, function, here), daemon=True) for _, theirs in pairs]
+    process = context.Process(target=_work, args=(theirs, function, Path.cwd()), daemon=True)
     resource_tracker.ensure_running()  # which clears the mask below, if it has to be started with the first worker
     try:
         with _interrupts_held_back():
-            for process, (_, theirs) in zip(processes, pairs, strict=True):
-                with _noticing_death():
-                    process.start()
-                theirs.close()  # so that the pipe ends when the worker does
-        yield [ours for ours, _ in pairs]
+            process.start()
+            theirs.close()  # so that the pipe ends when the worker does
+        yield ours
     finally:
         with _interrupts_held_back():
-            for process, (ours, _) in zip(processes, pairs, strict=True):
-                ours.close()
-                if process.pid is not None:
-                    process.kill()
-                    process.join()
+            ours.close()
+            if process.pid is not None:
+                process.kill()
+                process.join()
 
 
 @contextmanager

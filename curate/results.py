@@ -154,6 +154,78 @@ class Listed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roots: dict[str, str]
 
 
+class ServerRunning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review serve``: where it runs and over which folder of images; the password stands in ``data``/server.json."""
+
+    url: str
+    email: str
+    data: str
+    root: str
+    pid: int
+
+
+class ServerStopped(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review serve --stop``: whether one ran."""
+
+    stopped: bool
+
+
+class ReviewMade(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review init``; items are what the work is cut into: an image and a target."""
+
+    output: str
+    items: int
+    rounds: list[str]
+
+
+class Joined(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review join``; the password only if one was made, this once."""
+
+    person: str
+    user: int
+    password: str | UnsetType = UNSET
+
+
+class Pushed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review push``; tasks are those sent now."""
+
+    projects: int
+    tasks: int
+    there: int
+
+
+class Pulled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review pull``: new events in the log, what was reported and not taken, and what could not be read."""
+
+    events: int
+    reports: list[str]
+    problems: list[str]
+
+
+class Taken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review take``: the key of the event that was accepted."""
+
+    taken: str
+
+
+class ReviewFinished(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review finish``.
+
+    Items are accepted or left as they are; rows become truth by this review or are rejected; ties are objects that
+    people did not agree on; lot are rows that nobody looked at, of an accepted lot.
+    """
+
+    output: str
+    fingerprint: str
+    accepted: int
+    truth: int
+    rejected: int
+    ties: int
+    left: int
+    lot: int
+    figures: list[str]
+
+
 RESULTS: dict[str, object] = {
     "build": Built,
     "build-hidden": Hidden,
@@ -165,6 +237,14 @@ RESULTS: dict[str, object] = {
     "prelabel-plan": PrelabelPlan,
     "relabel": RelabelledTo,
     "release": Released,
+    "review-finish": ReviewFinished,
+    "review-init": ReviewMade,
+    "review-join": Joined,
+    "review-pull": Pulled,
+    "review-push": Pushed,
+    "review-serve": ServerRunning,
+    "review-serve-stop": ServerStopped,
+    "review-take": Taken,
     "run": Run,
     "run-list": dict[str, Listed],
     "show": Shown,

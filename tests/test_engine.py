@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from curate.engine import map_chunks
+from curate.engine import map_chunks, map_jobs
 from curate.errors import CurateError, SourceError
 
 
@@ -150,3 +150,47 @@ def test_work_is_not_done_far_ahead_of_its_reader(tmp_path: Path) -> None:
     results.close()  # type: ignore[attr-defined]
     assert not multiprocessing.active_children()
     assert len(list(tmp_path.iterdir())) <= 4
+
+
+class Numbers:
+    """Jobs that are numbers: a lost one is given out again until it has been lost twice; odd results are not wanted."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.waiting = list(numbers)
+        self.losses: list[int] = []
+
+    def take(self) -> int | None:
+        return self.waiting.pop() if self.waiting else None
+
+    def lost(self, job: int) -> None:
+        self.losses.append(job)
+        if self.losses.count(job) < 2:
+            self.waiting.append(job)
+
+    def done(self, job: int) -> bool:
+        return job % 2 == 0
+
+
+def square_unless_fatal(number: int) -> int:
+    if number in (4, 5):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 100:
+        raise SourceError("100", "is a hundred")
+    return number * number
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_jobs_that_kill_are_told_and_the_others_done(workers: int) -> None:
+    jobs = Numbers(range(10))
+    assert sorted(map_jobs(square_unless_fatal, jobs, workers=workers)) == [0, 4, 36, 64]
+    assert sorted(jobs.losses) == [4, 4, 5, 5]
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.timeout(60)
+def test_no_jobs_and_a_job_that_raises() -> None:
+    assert list(map_jobs(square_unless_fatal, Numbers([]), workers=2)) == []
+    with pytest.raises(SourceError, match="100: is a hundred"):
+        list(map_jobs(square_unless_fatal, Numbers([100, 0]), workers=2))
+    assert not multiprocessing.active_children()

@@ -31,6 +31,14 @@ def has_role(dataset: Dataset, role: str) -> Bools:
     return has
 
 
+def only_shown(dataset: Dataset) -> Bools:
+    """The images that are queries or support and not searched."""
+    shown = has_role(dataset, "query") | has_role(dataset, "support")
+    searched = has_role(dataset, "gallery") | has_role(dataset, "distractor")
+    only: Bools = shown & ~searched
+    return only
+
+
 def roles_of(dataset: Dataset, query_images: Ints, gallery: Bools) -> dict[str, pa.Table]:
     """The tables members and images (their column split), for the positions of query images and the gallery."""
     images = dataset.table("images")

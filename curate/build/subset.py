@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from curate.build import bounds as sizes
 from curate.build.attributes import Wanted, holds, read_attributes, unmet
 from curate.build.bounds import Bound, read_bounds
+from curate.build.members import only_shown
 from curate.build.presets import PRESETS, apply_preset
 from curate.build.sampling import (
     FREQUENCIES,
@@ -55,6 +56,7 @@ def build_subset(
     size: str | Sequence[str] = (),
     area: str | Sequence[str] = (),
     size_of: sizes.Of = "box",
+    spare_queries: bool = False,
     classes: str | Sequence[str] = (),
     supercategories: str | Sequence[str] = (),
     sources: str | Sequence[str] = (),
@@ -76,6 +78,8 @@ def build_subset(
             annotation without box, or of an image of unknown size, passes no bound.
         area: bounds like ``">=400"`` on an annotation's ``w * h`` in px².
         size_of: which boxes of a class in an image the bounds are held against (``curate.build.bounds``).
+        spare_queries: size and area bind only what may be searched: annotations in images that have the role query or
+            support, and no other, pass them.
         classes: only annotations of these categories; the table of categories keeps only these.
         supercategories: also those of the categories below these.
         sources: only images of these sources.
@@ -154,6 +158,7 @@ class _Filters(NamedTuple):
     size: list[Bound]
     area: list[Bound]
     size_of: sizes.Of
+    spare_queries: bool
     class_count: list[Bound]
     frequencies: list[str]
     options: dict[str, Any]
@@ -183,6 +188,12 @@ def _read(dataset: Dataset, given: dict[str, Any]) -> _Filters:
         raise UsageError("--sample-per-class", f"is {number}", "expected at least 1")
     if given["size_of"] != "box" and not (size or area):
         raise UsageError("--size-of", "is given without --size or --area", "expected a bound that it is for")
+    if given["spare_queries"]:
+        if not (size or area):
+            raise UsageError("--spare-queries", "is given without --size or --area", "expected a bound to spare from")
+        if not only_shown(dataset).any():
+            found = "no image of the dataset is a query or support and nothing else"
+            raise UsageError("--spare-queries", found, hint="leave it out: there is nothing to spare")
     attributes = read_attributes(_several(given["attributes"]))
     conditions = [parse(text) for text in sorted({text.strip() for text in _several(given["where"])})]
     # Under a name of its own where not every box keeps to the bound by itself.
@@ -196,6 +207,7 @@ def _read(dataset: Dataset, given: dict[str, Any]) -> _Filters:
         "supercategory": above,
         f"size{of}": [bound.text for bound in size],
         f"area{of}": [bound.text for bound in area],
+        "spare-queries": given["spare_queries"],
         "where": [condition.text for condition in conditions],
         "class-count": [bound.text for bound in count],
         "frequency": frequencies,
@@ -214,6 +226,7 @@ def _read(dataset: Dataset, given: dict[str, Any]) -> _Filters:
         size,
         area,
         given["size_of"],
+        given["spare_queries"],
         count,
         frequencies,
         {name: value for name, value in options.items() if value},
@@ -314,14 +327,16 @@ def _filter_annotations(dataset: Dataset, filters: _Filters, told: list[Finding]
         note(f"class {', '.join(classes)}")
     of_class = kept.copy()
     image = positions(annotations["image_id"], images["id"]) if filters.narrows() else np.zeros(0, np.int64)
+    spared = np.append(only_shown(dataset), False)[image] if filters.spare_queries else np.bool_(False)
     for name, bounds in (("size", filters.size), ("area", filters.area)):
         if bounds:
             values = sizes.shares(annotations, images, image) if name == "size" else sizes.areas(annotations)
-            unknown = int((np.isnan(values) & kept).sum())
+            unknown = int((np.isnan(values) & kept & ~spared).sum())
             of_image = None if filters.size_of == "box" else sizes.classes_in_images(annotations, image)
-            kept &= sizes.within(values, bounds, of_image, filters.size_of)
+            kept &= sizes.within(values, bounds, of_image, filters.size_of) | spared
             of = "" if filters.size_of == "box" else f" of {filters.size_of}"
             text = f"{name}{of} {' and '.join(bound.text for bound in bounds)}"
+            text += ", queries spared" if filters.spare_queries else ""
             note(text, **({"of unknown size": unknown} if unknown else {}))
     for one in filters.attributes:
         if one.table == "annotations":

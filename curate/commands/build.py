@@ -45,6 +45,11 @@ def command() -> None:
     show_default=True,
     help="Of the boxes of a class in an image: each for itself, the largest for all, all or none, or their sum.",
 )
+@click.option(
+    "--spare-queries",
+    is_flag=True,
+    help="--size and --area leave alone what only queries and support show, such as VoxDet's views of an object.",
+)
 @click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only annotations of this class.")
 @click.option(
     "--supercategory", "supercategories", multiple=True, metavar="NAME", help="Also those of the classes below this."

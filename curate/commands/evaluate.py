@@ -12,12 +12,14 @@ from curate.commands.options import (
     F,
     check_new_file,
     check_report_file,
+    check_roots,
     output_options,
     report_options,
     root_option,
     show_result,
     write_report,
 )
+from curate.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.dataset import Dataset
@@ -133,6 +135,10 @@ def command(
         if file is not None:
             check_new_file(file, overwrite, *inputs)
     dataset, distractors = _dataset(truth)
+    if roots and dataset is None:
+        raise UsageError("--root", "is for the pictures of a dataset", f"expected --truth to be one; {truth} is not")
+    if dataset is not None:
+        check_roots(roots, {*dataset.info.sources, *dataset.table("images")["source"].unique().to_pylist()})
     known = evaluate.read_truth(
         preset, truth if dataset is None else dataset, taxonomy=taxonomy, distractors=distractors
     )

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from curate.commands.options import dataset_argument, output_options, report_options, root_option, show_result
+from curate.commands.options import (
+    check_roots,
+    dataset_argument,
+    output_options,
+    report_options,
+    root_option,
+    show_result,
+)
 from curate.errors import UsageError
 
 
@@ -78,7 +85,10 @@ def command(
     given = {name: value for name, value in options.items() if value not in (None, (), {})}
     unknown = sorted(set(given) - set(inspect.signature(module.write).parameters))
     if unknown:
-        raise UsageError(f"--{unknown[0].replace('_', '-')}", f"is no option of {format}", hint="leave it out")
-    counts = module.write(store.read(dataset), output, overwrite=overwrite, compat=compat, **given)
+        name = "root" if unknown[0] == "roots" else unknown[0].replace("_", "-")
+        raise UsageError(f"--{name}", f"is no option of {format}", hint="leave it out")
+    opened = store.read(dataset)
+    check_roots(given.get("roots", {}), opened.table("images")["source"].unique().to_pylist())
+    counts = module.write(opened, output, overwrite=overwrite, compat=compat, **given)
     text = f"{output}: " + ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items())
     show_result({"output": str(output), "counts": counts}, text, as_json=as_json, quiet=quiet)

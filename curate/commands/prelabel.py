@@ -179,7 +179,8 @@ def command(
     \b
       curate prelabel idd --detector owlv2 --weights owlv2-base --text rickshaw --segmenter grabcut -o idd-found
 
-    An image that cannot be read is listed in problems.jsonl, the others go on, and the exit code is 1.
+    An image that cannot be read is listed in problems.jsonl, the others go on, and the exit code is 1. So is, with -j 2
+    or more, an image of which worker processes die; one that is killed by accident is replaced.
     """
     from curate import store
     from curate.prelabel import proof, runner

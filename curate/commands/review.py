@@ -178,7 +178,8 @@ def join(
 ) -> int:
     """Give PERSON, a pseudonym of the plan, the account EMAIL on the server; it is made if it is not there.
 
-    The password of a new account comes from CURATE_LABEL_STUDIO_PASSWORD; without it, one is made and printed once.
+    The password of a new account comes from CURATE_LABEL_STUDIO_PASSWORD; without it, one is made and printed once, so
+    that -q is refused.
     """
     import secrets
 
@@ -191,19 +192,25 @@ def join(
         raise UsageError(person, "not in the plan", f"expected one of {', '.join(opened.plan.annotators)}")
     folder.check_address(opened.people, person, email)
     api, _ = server_of(data, url, images, timeout)
-    account, password = apis.account(api, email), None
+    account = apis.account(api, email)
+    made = None
     if account is None:
-        password = os.environ.get("CURATE_LABEL_STUDIO_PASSWORD") or secrets.token_urlsafe(12)
-        apis.join(api, email, password)
+        given = os.environ.get("CURATE_LABEL_STUDIO_PASSWORD")
+        if not given and quiet and not as_json:
+            hint = "set CURATE_LABEL_STUDIO_PASSWORD, or leave -q out"
+            raise UsageError("-q", f"would hide the password of the new account {email}", hint=hint)
+        made = None if given else secrets.token_urlsafe(12)
+        apis.join(api, email, given or str(made))
         account = apis.account(api, email)
         if account is None:
             raise ReviewError(api.url, f"has no account {email}", "expected the one just made", "look at its log")
     folder.check_account(opened.events, person, account.name)
     folder.write_people(review, opened.people | {person: folder.Person(user=account.user, email=email)})
-    text = f"{person} has account {account.user}"
-    if password is not None and "CURATE_LABEL_STUDIO_PASSWORD" not in os.environ:
-        text += f"; password, shown this once: {password}"
-    show_result({"person": person, "user": account.user}, text, as_json=as_json, quiet=quiet)
+    text, result = f"{person} has account {account.user}", {"person": person, "user": account.user}
+    if made is not None:
+        text += f"; password, shown this once: {made}"
+        result["password"] = made
+    show_result(result, text, as_json=as_json, quiet=quiet)
     return 0
 
 

@@ -2,76 +2,22 @@
 
 Actors write the shards' files themselves and answer with manifest lines: no masks go through the object store. An actor
 that is lost (killed, out of memory, its machine gone) is replaced and its shard handed out again. A shard that loses
-three actors is looked into image by image; an image that loses three more, alone, is left out and recorded, and the
-rest of the shard is done.
+three actors is looked into image by image (``curate.prelabel.ledger``).
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from curate.errors import CurateError
-from curate.prelabel import shards as work_of
+from curate.prelabel.ledger import Job, Ledger, do_job
 from curate.prelabel.shards import Line, Shard, Timing, Work
 
-TRIES = 3
 _START_S = 300.0  # to wait for actors: a busy machine has taken half a minute to start one
 _STORE = 100 * 2**20  # bytes; only lines go through it
-POISONOUS = f"ended its worker {TRIES} times, alone"
-
-
-class Job(NamedTuple):
-    """A shard to do, or one image of it to try."""
-
-    shard: Shard
-    alone: bool = False
-
-
-class Ledger:
-    """Which jobs are next: no Ray in here, so that its decisions can be tested without losing actors."""
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self.waiting: deque[Job] = deque(Job(shard) for shard in shards)
-        self._lost: Counter[tuple[int, str]] = Counter()
-        self._trying: dict[int, set[str]] = {}  # images of a shard that are still to be tried alone
-        self._poisonous: dict[int, set[str]] = {}
-        self._whole = {shard.number: shard for shard in shards}
-
-    def lost(self, job: Job) -> None:
-        """Note that the actor with ``job`` is gone."""
-        number = job.shard.number
-        name = job.shard.tasks[0].image_id if job.alone else ""
-        self._lost[number, name] += 1
-        if self._lost[number, name] < TRIES:
-            self.waiting.append(job)
-        elif job.alone:
-            self._poisonous.setdefault(number, set()).add(name)
-            self._tried(number, name)
-        else:
-            self._lost[number, ""] = 0
-            self._trying[number] = {task.image_id for task in job.shard.tasks}
-            self.waiting.extend(Job(job.shard._replace(tasks=(task,)), alone=True) for task in job.shard.tasks)
-
-    def done(self, job: Job) -> bool:
-        """Note that ``job`` is done; true if that was a shard."""
-        if job.alone:
-            self._tried(job.shard.number, job.shard.tasks[0].image_id)
-        return not job.alone
-
-    def _tried(self, number: int, name: str) -> None:
-        self._trying[number].discard(name)
-        if self._trying[number]:
-            return
-        bad = self._poisonous.get(number, set())
-        tasks = tuple(
-            task._replace(path=None, problem=POISONOUS) if task.image_id in bad else task
-            for task in self._whole[number].tasks
-        )
-        self.waiting.append(Job(self._whole[number]._replace(tasks=tasks)))
 
 
 class _Actor:
@@ -83,12 +29,9 @@ class _Actor:
     def do(self, work: Work, job: Job) -> tuple[Line, Timing] | Exception | None:
         """The line of a shard; None of an image alone; an error that the user can understand as a value."""
         try:
-            if not job.alone:
-                return work_of.do(work, [job.shard])
-            work_of.do_shard(work_of.tools_of(work), job.shard, work.share)
+            return do_job(work, job)
         except (CurateError, OSError) as error:
             return error
-        return None
 
 
 def map_shards(
@@ -122,10 +65,12 @@ def _mapped(ray: Any, work: Work, ledger: Ledger, count: int) -> Iterator[tuple[
     crew = list(idle)
     running: dict[Any, tuple[Any, Job]] = {}
     try:
-        while ledger.waiting or running:
-            while idle and ledger.waiting:
-                actor, job = idle.pop(), ledger.waiting.popleft()
+        while True:
+            while idle and (job := ledger.take()) is not None:
+                actor = idle.pop()
                 running[actor.do.remote(work, job)] = actor, job
+            if not running:
+                return
             (ready,), _ = ray.wait(list(running), num_returns=1)
             actor, job = running.pop(ready)
             try:

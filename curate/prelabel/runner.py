@@ -29,11 +29,12 @@ from msgspec import Struct
 
 from curate.columns import plain
 from curate.dataset import Dataset, arrow_schema, json_text, table_of
-from curate.engine import map_chunks
+from curate.engine import map_chunks, map_jobs
 from curate.errors import UsageError, printable
 from curate.model import Category, Command, Finding
 from curate.prelabel.cleanup import SHARE
 from curate.prelabel.detectors import check_options
+from curate.prelabel.ledger import Ledger, do_job
 from curate.prelabel.prompts import Segmenter
 from curate.prelabel.shards import OPEN, Line, Shard, Timing, Work, do, open_tools, set_threads, shard_file
 from curate.prelabel.tasks import Task
@@ -83,7 +84,8 @@ def run(
             ``source`` takes those of ``tasks``.
         share: of the clean-up, see :mod:`curate.prelabel.cleanup`.
         shard: images per shard.
-        jobs: local processes or Ray actors, each with a model of its own.
+        jobs: local processes or Ray actors, each with a model of its own; 1 and ``local`` is this process. Of several,
+            one that dies is replaced, and an image that they die of is a finding (``curate.prelabel.ledger``).
         threads: of torch, per process; None is one for several processes and for ``tiny-test``, which more would make
             twenty times slower, else torch's own choice.
         engine: ``ray`` works with actors of a cluster that sees ``folder`` and the pictures under the same paths.
@@ -92,7 +94,7 @@ def run(
         progress: told how many images are done, of how many.
 
     Raises:
-        CurateError: the segmenter cannot work, another run uses the folder, or a worker process died.
+        CurateError: the segmenter cannot work, another run uses the folder, or worker processes die again and again.
     """
     several = jobs > 1 or engine == "ray"
     work = Work(
@@ -180,7 +182,13 @@ def _mapped(
         from curate.prelabel.ray_actors import map_shards
 
         return map_shards(work, shards, actors=jobs, address=ray_address)
-    return map_chunks(partial(do, work), shards, jobs=jobs, chunk=1)
+    if jobs > 1:
+        return _wanted(map_jobs(partial(do_job, work), Ledger(shards), workers=min(jobs, len(shards))))
+    return map_chunks(partial(do, work), shards, chunk=1)
+
+
+def _wanted(lines: Iterator[tuple[Line, Timing] | None]) -> Iterator[tuple[Line, Timing]]:
+    return (line for line in lines if line is not None)
 
 
 def _parts(tasks: Sequence[Task], size: int) -> Iterator[tuple[Task, ...]]:

@@ -9,6 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import geometry
 from curate.columns import plain
@@ -263,37 +265,55 @@ _FILTER = re.compile(r"\s*(<=|<|>=|>)\s*([0-9]*\.?[0-9]+(?:[eE]-?[0-9]+)?)\s*")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-def size_filters(info: Info | None) -> list[str]:
-    """The size filters that hold for a dataset: of its own command, and of its ancestors' as long as each has one
-    parent and was made by ``build``, which adds no objects."""
+def size_filters(info: Info | None) -> list[tuple[str, bool]]:
+    """The size filters that hold for a dataset, and whether each spared queries: of its own command, and of its
+    ancestors' as long as each has one parent and was made by ``build``, which adds no objects."""
     if info is None:
         return []
-    found: list[str] = []
+    found: list[tuple[str, bool]] = []
     command: Command | None = info.command
     parents = info.parents
     while command is not None and command.verb.split()[0] == "build":
         value = command.options.get("size") or []
-        found += [value] if isinstance(value, str) else [one for one in value if isinstance(one, str)]
+        texts = [value] if isinstance(value, str) else [one for one in value if isinstance(one, str)]
+        found += [(text, bool(command.options.get("spare-queries"))) for text in texts]
         if len(parents) != 1:
             break
         command, parents = parents[0].command, parents[0].parents
     return list(dict.fromkeys(found))
 
 
+def _searched(subject: Subject) -> Mask:
+    """The annotations whose image has another role than query or support, or none."""
+    members, annotations = subject.table("members"), subject.table("annotations")
+    roles = plain(members["role"])
+    examples = pc.is_in(roles, value_set=pa.array(["query", "support"]))
+    shown, others = members["image_id"].filter(examples), members["image_id"].filter(pc.invert(examples))
+    images = annotations["image_id"]
+    only = pc.and_(pc.is_in(images, value_set=plain(shown)), pc.invert(pc.is_in(images, value_set=plain(others))))
+    searched: Mask = ~only.to_numpy(zero_copy_only=False).astype(bool)
+    return searched
+
+
 def size_filter(subject: Subject) -> Iterator[Finding]:
-    """B11: an object that the size filter of a subset should have left out. Exact on the boundary."""
+    """B11: an object that the size filter of a subset should have left out. Exact on the boundary.
+
+    A filter that spared queries says nothing of images that are only queries or support.
+    """
     filters = size_filters(subject.dataset.info if subject.dataset else None)
     if not filters:
         return
     boxes = subject.boxes
     truth = subject.truth
-    for text in filters:
+    for text, spared in filters:
         match = _FILTER.fullmatch(text)
         if not match:
             continue
         compare, limit = _COMPARE[match[1]], Fraction(match[2])
         share = np.divide(boxes.w * boxes.h, boxes.width * boxes.height)
         wrong = truth & boxes.sound & boxes.framed & ~compare(share, float(limit))
+        if spared:
+            wrong &= _searched(subject)
         for row in np.flatnonzero(wrong).tolist():
             sides = (boxes.w[row], boxes.h[row], boxes.width[row], boxes.height[row])
             w, h, width, height = (Fraction(float(side)) for side in sides)

@@ -28,6 +28,7 @@ from curate.model import (
     Support,
 )
 from curate.relevance import gallery, relevance, unjudged
+from curate.verify import verify
 
 
 def image(key: str, source: str = "s", **more: Any) -> Image:
@@ -115,6 +116,26 @@ def test_several_bounds_must_all_hold() -> None:
     subset = build_subset(data, size=["<10%", ">0.1%"])
     assert ids(subset) == ["s/a#2"]
     assert steps(subset)[1] == ("size <0.1 and >0.001", {"images": 1, "annotations": 1})
+
+
+def test_queries_are_spared_where_that_is_asked_for() -> None:
+    """Views of an object fill their picture; what is to be found among the scenes is small."""
+    view, both, scene = image("view"), image("both"), image("scene")
+    boxes = [box("view", 0, w=90, h=90), box("both", 0, w=90, h=90), box("scene", 0), box("scene", 1, w=90, h=90)]
+    roles = [("view", "query"), ("both", "query"), ("both", "gallery"), ("scene", "gallery")]
+    members = [Member(image_id=f"s/{key}", role=role) for key, role in roles]  # type: ignore[arg-type]
+    query = Query(id="q", kind="box", image_id="s/view", annotation_id="s/view#0", category="car")
+    whole = dataset(Category(name="car"), view, both, scene, *boxes, *members, query)
+    without = build_subset(whole, size="<0.15")
+    assert (ids(without), ids(without, "queries")) == (["s/scene#0"], [])
+    spared = build_subset(whole, size="<0.15", area="<900", spare_queries=True)
+    assert (ids(spared), ids(spared, "queries")) == (["s/scene#0", "s/view#0"], ["q"])
+    assert steps(spared)[1] == ("size <0.15, queries spared", {"images": 3, "annotations": 2})
+    assert not [one for one in verify(spared).findings if one.code == "B11"]
+    with pytest.raises(UsageError, match="--spare-queries: is given without --size or --area"):
+        build_subset(whole, spare_queries=True)
+    with pytest.raises(UsageError, match="is a query or support and nothing else; leave it out"):
+        build_subset(dataset(Category(name="car"), scene, *boxes[2:]), size="<0.15", spare_queries=True)
 
 
 def test_what_has_no_size_passes_no_bound_and_is_counted() -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from curate import store
+from curate.dataset import from_records
 from curate.evaluate.report import Evaluation
+from curate.model import Image, Info
 
 Curate = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -117,6 +120,11 @@ def test_the_page_of_runs_without_pictures(shared: Path, curate: Curate, tmp_pat
         (("--truth", "{truth}", "--results", "run.json", "--csv", "run.json"), 2, "run.json: is also the input"),
         (("--truth", "{truth}", "--results", "run.json", "-k", "0"), 2, "-k"),
         (("--results", "run.json"), 2, "--truth"),
+        (
+            ("--truth", "{truth}", "--results", "run.json", "--root", "x=."),
+            2,
+            "--root: is for the pictures of a dataset",
+        ),
     ],
 )
 def test_what_is_refused(
@@ -128,6 +136,13 @@ def test_what_is_refused(
     done = curate("evaluate", "searchad", *given, *files, "--html", "p.html", code=code)
     assert said in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+
+
+def test_a_root_of_no_source(curate: Curate, tmp_path: Path) -> None:
+    records = [Image(id="m/a", source="m", file_name="a.png", width=9, height=9)]
+    store.write(from_records(Info(name="m"), records), tmp_path / "ds")
+    done = curate("evaluate", "soir", "--truth", "ds", "--results", "run.json", "--root", "n=.", code=2)
+    assert done.stderr == "curate: --root n: no image is of this source; expected one of m\n"
 
 
 def test_an_unknown_preset(curate: Curate) -> None:

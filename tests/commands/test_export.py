@@ -49,6 +49,8 @@ def test_the_result_as_text_as_json_and_not_at_all(dataset: Path, curate: Curate
         (["anns_pt", "ds", "-o", "x", "--compat", "old"], "--compat old: unknown; expected upstream"),
         (["anns_pt", "ds", "-o", "x", "--compat", "upstream"], "--compat upstream: the dataset holds images of m; exp"),
         (["coco", "ds", "-o", "x", "--compat", "upstream"], "--compat: export coco has no such variant"),
+        (["coco", "ds", "-o", "x", "--root", "m=."], "--root: is no option of coco; leave it out"),
+        (["parquet", "ds", "-o", "x", "--root", "n=."], "--root n: no image is of this source; expected one of m"),
         (["anns_pt", "ds", "-o", "ds"], "ds: is a folder; expected the name of a file to write"),
         (["anns_pt", "ds"], "Missing option '-o'"),
     ],

@@ -16,52 +16,7 @@ from curate.demo.tiny_sam import CHECKPOINT, judge
 from curate.errors import CurateError
 from curate.model import Annotation, Image, Info, SourceRecord
 from curate.prelabel import ray_actors, runner, tasks
-from curate.prelabel.ray_actors import POISONOUS, TRIES, Job, Ledger
-from curate.prelabel.shards import Shard
-from curate.prelabel.tasks import Task
-
-
-def shard(number: int, *names: str) -> Shard:
-    return Shard(number, f"key {number}", tuple(Task(name, f"/{name}.png", (1, 1), ()) for name in names))
-
-
-def worked_off(ledger: Ledger, deadly: set[str]) -> tuple[list[Shard], int]:
-    """The shards that get done, and the actors lost, where every job with one of these images loses its actor."""
-    done, lost = [], 0
-    while ledger.waiting:
-        job = ledger.waiting.popleft()
-        if any(task.image_id in deadly and task.path for task in job.shard.tasks):
-            lost += 1
-            ledger.lost(job)
-        elif ledger.done(job):
-            done.append(job.shard)
-    return sorted(done), lost
-
-
-def test_without_losses_every_shard_is_done_once() -> None:
-    shards = [shard(0, "a", "b"), shard(1, "c")]
-    assert worked_off(Ledger(shards), set()) == (shards, 0)
-
-
-@pytest.mark.parametrize("deadly", [{"b"}, {"a", "b", "c"}, {"a", "d"}])
-def test_images_that_kill_are_left_out_alone(deadly: set[str]) -> None:
-    shards = [shard(0, "a", "b", "c"), shard(1, "d", "e")]
-    done, lost = worked_off(Ledger(shards), deadly)
-    assert [one.number for one in done] == [0, 1]
-    for one, whole in zip(done, shards, strict=True):
-        assert one.key == whole.key
-        for task, before in zip(one.tasks, whole.tasks, strict=True):
-            bad = before.image_id in deadly
-            assert task == (before._replace(path=None, problem=POISONOUS) if bad else before)
-    hurt = sum(any(task.image_id in deadly for task in one.tasks) for one in shards)
-    assert lost == TRIES * hurt + TRIES * len(deadly)
-
-
-def test_an_actor_lost_by_accident_costs_nothing() -> None:
-    ledger = Ledger([shard(0, "a", "b")])
-    for _ in range(TRIES - 1):
-        ledger.lost(ledger.waiting.popleft())
-    assert list(ledger.waiting) == [Job(shard(0, "a", "b"))]
+from curate.prelabel.ledger import POISONOUS, Job
 
 
 @pytest.fixture(scope="module")

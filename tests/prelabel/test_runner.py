@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from curate.errors import CurateError, UsageError
 from curate.geometry import mask_from_rle
 from curate.model import Annotation, Category, Image, Info, Rle, SourceRecord
 from curate.prelabel import runner, shards, tasks
+from curate.prelabel.ledger import POISONOUS, Job, do_job
 from curate.prelabel.prompts import Mask, Picture, Prompts
 from curate.prelabel.rows import doubt
 
@@ -96,6 +98,25 @@ def test_the_same_rows_whatever_the_shards_and_workers(run: Run, options: dict[s
     other = run("sam", checkpoint=CHECKPOINT, folder="other", **options)
     assert other.dataset.fingerprint() == once.dataset.fingerprint()
     assert other.problems == once.problems
+
+
+def deadly(work: shards.Work, job: Job) -> Any:
+    """As :func:`curate.prelabel.ledger.do_job`, but one picture kills, and each shard kills once by accident."""
+    once = Path(work.folder).with_name(f"killed-{job.shard.number}")
+    if any(task.image_id == "drawn/003" and task.path for task in job.shard.tasks) or not once.exists():
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return do_job(work, job)
+
+
+@pytest.mark.timeout(120)
+def test_a_picture_that_kills_its_worker_costs_only_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("sam", checkpoint=CHECKPOINT, folder="whole")
+    monkeypatch.setattr(runner, "do_job", deadly)
+    outcome = run("sam", checkpoint=CHECKPOINT, shard=3, jobs=2)
+    (problem,) = outcome.problems
+    assert (problem.code, problem.item, problem.message) == ("I04", "drawn/003", f"{POISONOUS}; no masks")
+    assert rows(outcome) == [row for row in rows(whole) if row["image_id"] != "drawn/003"]
 
 
 def test_finished_shards_are_not_done_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -27,7 +28,7 @@ rounds:
 """
 
 
-def said(schema: str, text: str) -> object:
+def said(schema: str, text: str) -> Any:
     value = json.loads(text)
     Draft202012Validator(json.loads((SCHEMAS / f"{schema}.json").read_text("utf-8"))).validate(value)
     return value
@@ -44,7 +45,7 @@ def test_a_review_by_the_command_line(studio: Studio, curate: Curate, tmp_path: 
     for person in PEOPLE:
         joined = curate("review", "join", "rounds", person, f"{person}@example.org", *server).stdout
         assert joined == f"{person} has account {studio.people[person].user}\n"  # it was there: no password
-    first = json.loads(curate("review", "push", "rounds", "--json", *server).stdout)
+    first = said("result-review-push", curate("review", "push", "rounds", "--json", *server).stdout)
     assert first == {"projects": 3, "tasks": 12, "there": 0}
     assert "0 tasks sent, 12 were there" in curate("review", "push", "rounds", *server).stdout
     refused = curate("review", "finish", "rounds", "-o", "done", code=1).stderr
@@ -54,18 +55,21 @@ def test_a_review_by_the_command_line(studio: Studio, curate: Curate, tmp_path: 
     case = Case(tmp_path / "rounds", dataset, tasks.material(dataset, opened.plan, opened.items))
     for person in PEOPLE:
         work(studio, case, person, random.Random(person))
-    pulled = json.loads(curate("review", "pull", "rounds", "--json", *server).stdout)
+    pulled = said("result-review-pull", curate("review", "pull", "rounds", "--json", *server).stdout)
     assert pulled == {"events": 12, "reports": [], "problems": []}
     status = said("review-status", curate("review", "status", "rounds", "--json").stdout)
-    assert status["items"] == {"accepted": 6}  # type: ignore[index]
+    assert status["items"] == {"accepted": 6}
     assert "annotate  p1" in curate("review", "status", "rounds").stdout
     found = said("review-agreement", curate("review", "agreement", "rounds", "--json").stdout)
-    assert found["rounds"][0]["pairs"][0]["objects"] == 12  # type: ignore[index]
+    assert found["rounds"][0]["pairs"][0]["objects"] == 12
     assert "F1@50:95" in curate("review", "agreement", "rounds").stdout
-    done = json.loads(curate("review", "finish", "rounds", "-o", "done", "--json").stdout)
+    done = said("result-review-finish", curate("review", "finish", "rounds", "-o", "done", "--json").stdout)
     assert (done["accepted"], done["left"]) == (6, 0)
     assert done["truth"] + done["ties"] >= 6
     assert curate("verify", "done").returncode == 0
+    answer = next(event for event in folder.read(tmp_path / "rounds").events if event.kind == "answer")
+    taken = said("result-review-take", curate("review", "take", "rounds", answer.annotation, "--json").stdout)
+    assert taken == {"taken": answer.key}
     for line in (tmp_path / "rounds/events.jsonl").read_text("utf-8").splitlines():
         said("review-event", line)
     for file in [*(tmp_path / "rounds").iterdir(), *(tmp_path / "done").iterdir()]:
@@ -159,11 +163,20 @@ def test_a_new_account_gets_a_password_that_is_shown_once(studio: Studio, curate
     environment = os.environ | {"CURATE_LABEL_STUDIO_PASSWORD": PASSWORD}
     other = [*words[:4], "other@example.org", *words[5:]]
     assert PASSWORD not in curate(*other, env=environment).stdout
+    hidden = curate(*words[:4], "third@example.org", *words[5:], "-q", code=2).stderr
+    assert hidden.startswith("curate: -q: would hide the password of the new account third@example.org; set CURATE_")
+    third = said("result-review-join", curate(*words[:4], "third@example.org", *words[5:], "--json", "-q").stdout)
+    assert len(third["password"]) == 16
+    again = said("result-review-join", curate(*words[:4], "third@example.org", *words[5:], "--json").stdout)
+    assert again == {key: value for key, value in third.items() if key != "password"}
     assert "expected one of new" in curate(*words[:3], "p9", *words[4:], code=2).stderr
 
 
 def test_serve_finds_the_server_that_runs(studio: Studio, curate: Curate) -> None:
-    shown = json.loads(curate("review", "serve", "--data", studio.data, "--root", studio.root, "--json").stdout)
+    shown = said(
+        "result-review-serve",
+        curate("review", "serve", "--data", studio.data, "--root", studio.root, "--json").stdout,
+    )
     assert (shown["url"], shown["pid"]) == (studio.server.url, studio.server.pid)
     assert "token" not in shown
     assert "password" not in shown

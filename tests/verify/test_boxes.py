@@ -11,7 +11,7 @@ import pytest
 
 from curate.dataset import from_records
 from curate.geometry import rle_from_mask
-from curate.model import Annotation, Category, Command, Image, Info, Parent, Record
+from curate.model import Annotation, Category, Command, Image, Info, Member, Parent, Record
 from curate.verify import Report, verify
 
 Json = dict[str, Any]
@@ -238,6 +238,21 @@ def test_size_filter_of_an_ancestor_holds_through_build_steps() -> None:
     assert codes(subset((32, 40), size=[], verb="build split", parents=(parent,))) == ["B11"]
     assert codes(subset((32, 40), size=[], verb="merge", parents=(parent, other))) == []
     assert codes(subset((32, 40), size=[], verb="relabel", parents=(parent,))) == []
+
+
+def test_a_filter_that_spared_queries_says_nothing_of_what_is_only_shown() -> None:
+    records: list[Record] = [Category(name="cup")]
+    roles = {0: ["query"], 1: ["query", "gallery"], 2: ["gallery"], 3: [], 4: ["support"]}
+    for i, given in roles.items():
+        records.append(Image(id=f"t/{i}", source="t", width=100, height=80))
+        records.append(Annotation(id=f"t/{i}#0", image_id=f"t/{i}", category="cup", x=0, y=0, w=32, h=40))
+        records += [Member(image_id=f"t/{i}", role=role) for role in given]  # type: ignore[arg-type]
+    for spared, wrong in ((False, [0, 1, 2, 3, 4]), (True, [1, 2, 3])):
+        command = Command(
+            verb="build subset", options={"size": ["<0.15"]} | ({"spare-queries": True} if spared else {})
+        )
+        report = verify(from_records(Info(name="s", command=command), records))
+        assert sorted(str(one.item) for one in report.findings if one.code == "B11") == [f"t/{i}#0" for i in wrong]
 
 
 def test_proposals_pass_no_size_filter(records: list[Record], check: Coco) -> None:
