@@ -35,7 +35,18 @@ from curate import columns
 from curate.columns import plain
 from curate.errors import SchemaError, UsageError
 from curate.fingerprints import fingerprint
-from curate.model import REQUIRED_TABLES, TABLES, Finding, Info, Parent, Polygons, Record, RelevanceRule, Rle
+from curate.model import (
+    REQUIRED_TABLES,
+    TABLES,
+    Annotation,
+    Finding,
+    Info,
+    Parent,
+    Polygons,
+    Record,
+    RelevanceRule,
+    Rle,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -303,6 +314,14 @@ def table_of(name: str, records: Sequence[Any]) -> pa.Table:
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, UnicodeEncodeError) as error:
             raise SchemaError(f"table {name}, column {field.name}", str(error), f"expected {field.type}") from error
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def annotations_of(table: pa.Table) -> list[Annotation]:
+    """The rows of a table of annotations as records, in its order."""
+    rows = table.to_pylist()
+    for row in rows:
+        row["attributes"] = json.loads(row["attributes"]) if row["attributes"] else None
+    return msgspec.convert(rows, list[Annotation])
 
 
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -35,12 +35,14 @@ class _Formats(click.Command):
 @dataset_argument
 @output_options("the file or folder")
 @click.option("--compat", metavar="upstream", help="As upstream's own program writes it, faults included.")
-@click.option("--key-prefix", metavar="TEXT", help="anns_pt, captions_pt: folder to put before each image path.")
+@click.option(
+    "--key-prefix", metavar="TEXT", help="anns_pt, captions_pt, labelstudio: what to put before each image path."
+)
 @click.option(
     "--status",
     multiple=True,
     metavar="STATUS",
-    help="coco, captions_pt, parquet: annotations of this status; may be repeated.",
+    help="coco, captions_pt, labelstudio, parquet: annotations of this status; may be repeated.",
 )
 @click.option("--keep-ids", is_flag=True, default=None, help="coco: ids as the imported file had them.")
 @click.option(
@@ -53,6 +55,13 @@ class _Formats(click.Command):
     help="searchad: px² that a positive's box has; by default the dataset's rule.",
 )
 @click.option("--images", metavar="HOW", help="ilias: pictures by link, copy or none; parquet: embed or none.")
+@click.option("--shape", metavar="SHAPE", help="labelstudio: all as box, polygon or brush; as fits best by default.")
+@click.option(
+    "--document-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="labelstudio: the server's folder of local files, which the images lie in.",
+)
 @click.option("--date", metavar="YYYY-MM-DD", help="croissant: the date of publication.")
 @root_option
 @report_options
@@ -75,6 +84,7 @@ def command(
       curate export searchad rare -o searchad
       curate export ilias objects -o ilias --images copy
       curate export parquet rare -o rare-parquet --images embed --root kitti=raw/kitti
+      curate export labelstudio kitti-sam -o tasks --shape polygon --document-root raw
 
     The default is the sound file where upstream's own has known faults; what a format cannot hold is left out and
     counted.

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate import geometry
+from curate.label_studio.regions import Frame, Region, regions_of
 from curate.model import Annotation, Rle
 from curate.review.api import Api
-from curate.review.shapes import Frame, Region, read_answer, regions_of
+from curate.review.shapes import read_answer
 
 GOOD, FAIR = 0.85, 0.5  # IoU with the truth from which on a person accepts, or mends, what is shown
 WRONG = "this outlines something else"

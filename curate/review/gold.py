@@ -7,17 +7,15 @@ coverage is stated and not exhaustive, what a person marks can be neither right 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.columns import plain, positions
 from curate.coverage import coverage_of
-from curate.dataset import Dataset
+from curate.dataset import Dataset, annotations_of
 from curate.errors import UsageError
 from curate.model import Annotation
 from curate.review import figures, measures
@@ -116,7 +114,6 @@ def _rows(gold: Dataset, images: pa.Array) -> dict[str, list[Annotation]]:
         pc.and_(pc.equal(plain(table["status"]), "truth"), pc.is_in(plain(table["image_id"]), value_set=images))
     )
     found: dict[str, list[Annotation]] = {}
-    for row in table.to_pylist():
-        row["attributes"] = json.loads(row["attributes"]) if row["attributes"] else None
-        found.setdefault(row["image_id"], []).append(msgspec.convert(row, Annotation))
+    for row in annotations_of(table):
+        found.setdefault(row.image_id, []).append(row)
     return found

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from curate.columns import plain
 from curate.dataset import Dataset
 from curate.errors import UsageError
-from curate.review.shapes import Tool
+from curate.label_studio.regions import Tool
 
 Kind = Literal["annotate", "refine", "inspect", "audit"]
 Shows = Literal["nothing", "prelabels", "previous"]

@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import pyarrow.compute as pc
 
 from curate.columns import plain
-from curate.dataset import Dataset
+from curate.dataset import Dataset, annotations_of
 from curate.errors import ReviewError
+from curate.label_studio.addresses import image_url
+from curate.label_studio.labelling import Config
+from curate.label_studio.regions import Frame, controls, regions_of
 from curate.model import Annotation, Finding, finding
-from curate.review.config import Config, config
+from curate.review.config import config
 from curate.review.exports import Given
 from curate.review.log import Did, Event
 from curate.review.plan import Item, Plan
-from curate.review.shapes import Frame, controls, read_answer, regions_of
+from curate.review.shapes import read_answer
 from curate.review.sheets import sheets
 from curate.review.state import Job
 
@@ -83,17 +85,13 @@ def material(dataset: Dataset, plan: Plan, items: Sequence[Item], roots: Mapping
 
 def _rows(dataset: Dataset, images: set[str]) -> dict[str, list[Annotation]]:
     """Truth and proposals by image; a row that a proposal refines gives way to it."""
-    import msgspec
     import pyarrow as pa
 
     table = dataset.table("annotations")
     held = pc.is_in(plain(table["image_id"]), value_set=pa.array(sorted(images), pa.string()))
     rows: dict[str, list[Annotation]] = {}
-    for row in table.filter(held).to_pylist():
-        if row["status"] == "rejected" or row["x"] is None:
-            continue
-        row["attributes"] = json.loads(row["attributes"]) if row["attributes"] else None
-        one = msgspec.convert(row, Annotation)
+    kept = pc.and_(pc.not_equal(plain(table["status"]), "rejected"), pc.is_valid(table["x"]))
+    for one in annotations_of(table.filter(pc.and_(held, kept))):
         rows.setdefault(one.image_id, []).append(one)
     for image, those in rows.items():
         refined = {row.parent_id for row in those if row.status == "proposal"}
@@ -129,21 +127,6 @@ def task_of(job: Job, given: Material, root: Path) -> dict[str, Any]:
     if regions:
         task["predictions"] = [{"model_version": data["round"], "result": regions}]
     return task
-
-
-def image_url(file: Path, root: Path) -> str:
-    """How the server's page asks for a local file: percent-encoded below the document root.
-
-    Raises:
-        ReviewError: the file lies elsewhere, or directly in the root, which the server does not allow.
-    """
-    try:
-        inside = file.resolve().relative_to(root.resolve())
-    except ValueError:
-        inside = Path()
-    if len(inside.parts) < 2:
-        raise ReviewError(file, f"lies in no folder below {root}", hint="start the server with another --root")
-    return "/data/local-files/?d=" + quote(inside.as_posix())
 
 
 def event_of(

@@ -40,6 +40,7 @@ _ALONE: dict[Kind, str] = {
 }
 _LISTS = re.compile(r"(?:.*/)?ImageSets/.*\.txt")  # which images are of which set, in VOC's tree
 _QUERIES = re.compile(rf"{searchad_lists.QUERIES}/[^/]+\.json")
+_CONFIG = b"<View"  # the page of a project of Label Studio, which lies beside exported tasks
 _HEAD = 1 << 16
 _NAMED = 4
 
@@ -86,8 +87,9 @@ def survey(folder: Path) -> Contents:
             if suffix in SUFFIXES:
                 found.pictures.append(below + name)
                 continue
-            of_voc = whole_voc and suffix == ".xml"
-            kind = "voc" if of_voc else kind_of(name, _head(Path(top, name))) if suffix in LABELS else None
+            head = _head(Path(top, name)) if suffix in LABELS else b""
+            of_voc = whole_voc and suffix == ".xml" and not head.lstrip().startswith(_CONFIG)
+            kind = "voc" if of_voc else kind_of(name, head) if suffix in LABELS else None
             if kind:
                 found.kinds.setdefault(kind, []).append(below + name)
             elif name != MARK:

@@ -135,7 +135,8 @@ OURS = """
 from curate import brush
 from curate.geometry import rle_area, rle_bounds, rle_from_mask
 from curate.model import Annotation
-from curate.review.shapes import Frame, read_answer, regions_of
+from curate.label_studio.regions import Frame, regions_of
+from curate.review.shapes import read_answer
 frame = Frame("i", 2048, 1024, {"car": "car"}, {"mask": "mask"})
 rles = [rle_from_mask(shape) for shape in shapes]
 def row(rle):

@@ -18,9 +18,10 @@ import pytest
 
 from curate import geometry, read
 from curate.demo import people
+from curate.label_studio.regions import Frame
 from curate.model import Rle
 from curate.review import folder
-from curate.review.shapes import Frame, read_answer
+from curate.review.shapes import read_answer
 
 
 def truth() -> people.Truth:

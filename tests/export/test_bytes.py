@@ -13,12 +13,12 @@ from curate.errors import CurateError
 from curate.importing import import_source
 
 WRITTEN = {
-    "cityscapes": {"coco", "croissant", "lists", "parquet"},
-    "ilias": {"coco", "croissant", "ilias", "lists", "parquet"},
-    "pixel_retrieval": {"coco", "croissant", "lists", "parquet", "pixel_retrieval"},
-    "revisitop": {"coco", "croissant", "lists", "parquet", "revisitop"},
-    "searchad": {"coco", "croissant", "lists", "parquet", "searchad"},
-    "voxdet": {"anns_pt", "coco", "croissant", "lists", "parquet"},
+    "cityscapes": {"coco", "croissant", "labelstudio", "lists", "parquet"},
+    "ilias": {"coco", "croissant", "ilias", "labelstudio", "lists", "parquet"},
+    "pixel_retrieval": {"coco", "croissant", "labelstudio", "lists", "parquet", "pixel_retrieval"},
+    "revisitop": {"coco", "croissant", "labelstudio", "lists", "parquet", "revisitop"},
+    "searchad": {"coco", "croissant", "labelstudio", "lists", "parquet", "searchad"},
+    "voxdet": {"anns_pt", "coco", "croissant", "labelstudio", "lists", "parquet"},
 }
 
 

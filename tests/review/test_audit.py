@@ -12,12 +12,12 @@ import pytest
 from curate import store, verify
 from curate.dataset import Dataset, from_records, table_of
 from curate.errors import UsageError
+from curate.label_studio.regions import regions_of
 from curate.model import Annotation, Category, Coverage, Image, Info, SourceRecord
 from curate.review import audit, finish, folder, log, measures, rounds
 from curate.review.folder import Review
 from curate.review.log import Event
 from curate.review.plan import Plan, preset, with_sample
-from curate.review.shapes import regions_of
 from tests.review.conftest import PEOPLE, Studio, review_of
 
 PLACE: dict[str, Any] = {"x": 1.0, "y": 1.0, "w": 5.0, "h": 5.0, "area": 25.0}

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from curate.errors import ReviewError
 from curate.geometry import mask_from_rle, rle_area, rle_bounds, rle_from_mask, rle_from_polygons
+from curate.label_studio.regions import Frame, controls, percent, region_id, regions_of, turned_corners
 from curate.model import Annotation
 from curate.review import exports, shapes
-from curate.review.shapes import Answer, Frame
+from curate.review.shapes import Answer
 
 LABELS = {"car": "car", "traffic sign": "traffic sign"}
 SAMPLE = Frame("i", 320, 200, LABELS, {"box": "box", "mask": "mask", "poly": "polygon"})
-OURS = Frame("i", 320, 200, LABELS, shapes.controls(["box", "polygon", "mask"]))
+OURS = Frame("i", 320, 200, LABELS, controls(["box", "polygon", "mask"]))
 
 
 def read(result: list[dict[str, Any]], frame: Frame = OURS, shown: tuple[Annotation, ...] = ()) -> Answer:
@@ -163,7 +164,7 @@ ROWS = (
 
 
 def test_what_nobody_touched_is_the_very_row_that_was_shown() -> None:
-    answer = read(json.loads(json.dumps(shapes.regions_of(ROWS, OURS))), shown=ROWS)
+    answer = read(json.loads(json.dumps(regions_of(ROWS, OURS))), shown=ROWS)
     assert [change.row for change in answer.objects] == list(ROWS)
     assert {change.action for change in answer.objects} == {"unchanged"}
     assert answer.deleted == ()
@@ -175,14 +176,14 @@ def test_a_turned_box_is_shown_again_as_it_was_drawn() -> None:
     answer = read([drawn])
     row = answer.objects[0].row
     assert [p.code for p in answer.problems] == ["L05"]
-    (shown,) = shapes.regions_of([row], OURS)
+    (shown,) = regions_of([row], OURS)
     assert shown["value"] == drawn["value"]
     moved = msgspec.structs.replace(row, polygons=[[[1, 1, 20, 1, 20, 20, 1, 20]]])  # by another tool, since
-    assert shapes.regions_of([moved], OURS)[0]["type"] == "polygonlabels"
+    assert regions_of([moved], OURS)[0]["type"] == "polygonlabels"
 
 
 def test_changes_are_told_apart() -> None:
-    regions = shapes.regions_of(ROWS, OURS)
+    regions = regions_of(ROWS, OURS)
     regions[0]["value"]["x"] += 1
     regions[1]["value"]["rectanglelabels"] = ["car"]
     del regions[2]
@@ -196,14 +197,14 @@ def test_changes_are_told_apart() -> None:
     ]
     assert answer.deleted == ("i#ring",)
     first, second, _, new = (change.row for change in answer.objects)
-    assert (first.parent_id, first.id) == ("i#1", f"i#r1-p1-{shapes.region_id('i#1')}")
+    assert (first.parent_id, first.id) == ("i#1", f"i#r1-p1-{region_id('i#1')}")
     assert answer.objects[0].iou == pytest.approx((100 / 3 - 3.2) / (100 / 3 + 3.2))
     assert (second.category, answer.objects[1].iou) == ("car", pytest.approx(1))
     assert (new.origin, new.round, new.id) == ("human:p1", 1, "i#r1-p1-new")
 
 
 def test_a_part_removed_is_a_change_of_the_whole_object() -> None:
-    regions = shapes.regions_of([ROWS[3]], OURS)
+    regions = regions_of([ROWS[3]], OURS)
     assert len(regions) == 2
     answer = read(regions[1:], shown=(ROWS[3],))
     assert [(c.action, c.shown) for c in answer.objects] == [("moved", "i#parts")]
@@ -234,7 +235,7 @@ def test_parts_that_a_person_joins_are_one_object(join: list[dict[str, Any]]) ->
 
 
 def test_a_polygon_and_brush_strokes_make_one_mask() -> None:
-    stroke = shapes.regions_of([ring()], OURS)[0] | {"parentID": "a", "id": "m"}
+    stroke = regions_of([ring()], OURS)[0] | {"parentID": "a", "id": "m"}
     (change,) = read([polygon(A, id="a"), stroke]).objects
     assert change.row.segmentation is not None
     expected = mask_from_rle(ring().segmentation) | mask_from_rle(  # type: ignore[arg-type]
@@ -287,28 +288,28 @@ def test_a_box_that_sticks_out_is_kept_as_drawn_and_reported() -> None:
 
 
 def test_rows_that_the_round_cannot_show_are_refused() -> None:
-    boxes = OURS._replace(controls=shapes.controls(["mask"]))
+    boxes = OURS._replace(controls=controls(["mask"]))
     with pytest.raises(ReviewError, match="has a box only"):
-        shapes.regions_of(ROWS[:1], boxes)
+        regions_of(ROWS[:1], boxes)
     with pytest.raises(ReviewError, match="class bus"):
-        shapes.regions_of([msgspec.structs.replace(ROWS[0], category="bus")], OURS)
+        regions_of([msgspec.structs.replace(ROWS[0], category="bus")], OURS)
     wrong = msgspec.structs.replace(ring(), segmentation=rle_from_mask(np.ones((3, 3))))
     with pytest.raises(ReviewError, match="M05"):
-        shapes.regions_of([wrong], OURS)
+        regions_of([wrong], OURS)
 
 
 @given(st.integers(1, 9000), st.data())
 @settings(max_examples=300)
 def test_whole_and_half_pixels_come_back_exactly(side: int, data: st.DataObject) -> None:
     value = data.draw(st.integers(-2 * side, 4 * side)) / 2
-    assert shapes.pixels(shapes.percent(value, side), side) == value
+    assert shapes.pixels(percent(value, side), side) == value
 
 
 @given(st.integers(1, 9000), st.floats(-1e5, 1e5))
 @settings(max_examples=300)
 def test_any_pixel_comes_back_to_a_billionth(side: int, value: float) -> None:
-    assert shapes.pixels(shapes.percent(value, side), side) == pytest.approx(value, rel=1e-12, abs=1e-12 * side)
+    assert shapes.pixels(percent(value, side), side) == pytest.approx(value, rel=1e-12, abs=1e-12 * side)
 
 
 def test_a_box_turned_a_quarter_hangs_to_the_left_of_its_corner() -> None:
-    assert shapes.turned_corners(64, 60, 80, 40, 90) == pytest.approx([64, 60, 64, 140, 24, 140, 24, 60])
+    assert turned_corners(64, 60, 80, 40, 90) == pytest.approx([64, 60, 64, 140, 24, 140, 24, 60])

@@ -1,0 +1,227 @@
+"""Label Studio's tasks with pre-labels as predictions, and the labelling config: for a server that curate does not run.
+
+===========================  ==============================================================================
+``labelling_config.xml``     the page that people see; a project has to have it before the tasks are imported
+``tasks-NNNNN.json``         up to 1,000 tasks or about 50 MB each, which one request takes
+===========================  ==============================================================================
+
+A task's ``data`` has ``image`` (the address of the picture), ``key`` (the image's id) and ``title``. Its one prediction
+has a region per annotation: a box, a polygon or a brush mask, whichever shows it best, or all of one shape. A mask that
+is wanted as polygon is shown by its outline, with fewer points. The prediction's score is the lowest of its
+annotations', so that the most doubtful tasks can be put first.
+
+By default truth and proposals are shown, and an annotation that a proposal refines gives way to it.
+
+The server shows local pictures only to a project with a storage ("Local files") of a folder above them. ``curate
+review`` sees to all this by itself, and brings the answers back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.columns import plain, positions
+from curate.dataset import Dataset, annotations_of
+from curate.errors import UsageError
+from curate.export._folder import export_folder
+from curate.label_studio.addresses import image_url
+from curate.label_studio.labelling import Config, config
+from curate.label_studio.regions import Frame, Tool, controls, regions_of
+from curate.model import Annotation
+
+STATUSES = ("truth", "proposal")
+SHAPES: dict[str, Tool] = {"box": "box", "polygon": "polygon", "brush": "mask"}
+NAMELESS = "object"  # the label of annotations without a class
+TASKS, BYTES = 1000, 50_000_000  # in one file
+_LOCAL = "/data/local-files/?d="
+
+
+def write(
+    dataset: Dataset,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    compat: str | None = None,
+    status: Sequence[str] = STATUSES,
+    shape: str | None = None,
+    key_prefix: str | None = None,
+    document_root: Path | None = None,
+    roots: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """Write ``dataset`` as the folder ``path``; equal datasets give equal bytes.
+
+    Args:
+        status: of the annotations to show.
+        shape: ``box``, ``polygon`` or ``brush`` for all of them; None shows each as well as can be.
+        key_prefix: what stands before ``source/path`` in a picture's address; the server's own folder of local files if
+            not given, which then has to hold a folder, or a link, for each source.
+        document_root: the server's folder of local files, if the pictures lie in it where the dataset has them.
+        roots: folders of sources, beside those that the dataset names; for ``document_root``.
+
+    Returns:
+        Counts: images, predictions, annotations, files, and what was left out.
+
+    Raises:
+        UsageError: ``path`` exists, or an option is unknown or contradicts another.
+        ReviewError: a picture lies outside ``document_root``, or there are neither classes nor annotations.
+    """
+    _check(compat, status, shape, key_prefix, document_root)
+    tools: Sequence[Tool] = [SHAPES[shape]] if shape else list(SHAPES.values())
+    annotations = _wanted(dataset, status)
+    page = config(_classes(dataset, annotations), tools)
+    counts: Counter[str] = Counter(dict.fromkeys(("images", "predictions", "annotations", "files"), 0))
+    places = {**dataset.info.roots, **(roots or {})}
+    tasks = (
+        _task(image, _address(image, key_prefix, document_root, places), rows, page, tools, counts)
+        for image, rows in _images(dataset, annotations, counts)
+    )
+    with export_folder(path, "labelstudio", dataset, overwrite=overwrite) as folder:
+        (folder / "labelling_config.xml").write_text(page.xml + "\n", encoding="utf-8")
+        for number, content in enumerate(_files(tasks), 1):
+            (folder / f"tasks-{number:05}.json").write_bytes(content)
+            counts["files"] += 1
+    return dict(counts)
+
+
+def _check(
+    compat: str | None, status: Sequence[str], shape: str | None, key_prefix: str | None, document_root: Path | None
+) -> None:
+    if compat is not None:
+        raise UsageError(f"--compat {compat}", "is no variant of labelstudio", hint="leave it out")
+    unknown = sorted(set(status) - set(STATUSES))
+    if unknown:
+        raise UsageError(f"--status {unknown[0]}", "is no status", f"expected {' or '.join(STATUSES)}")
+    if shape is not None and shape not in SHAPES:
+        raise UsageError(f"--shape {shape}", "is unknown", f"expected one of {', '.join(SHAPES)}")
+    if key_prefix is not None and document_root is not None:
+        raise UsageError("--key-prefix", "is given together with --document-root", "expected one of them")
+
+
+def _wanted(dataset: Dataset, status: Sequence[str]) -> pa.Table:
+    """The annotations to show: those of a status, but for such as another of them refines."""
+    table = dataset.table("annotations")
+    table = table.filter(pc.is_in(plain(table["status"]), value_set=pa.array(list(status))))
+    proposed = table.filter(pc.equal(plain(table["status"]), "proposal"))
+    refined = pc.is_in(table["id"], value_set=plain(proposed["parent_id"]).combine_chunks().drop_null())
+    return table.filter(pc.invert(refined))
+
+
+def _classes(dataset: Dataset, annotations: pa.Table) -> list[tuple[str, str | None]]:
+    """The classes that may be drawn, with their groups: those of the benchmark, and all that an annotation has."""
+    table = dataset.table("categories").select(["name", "supercategory", "role"]).to_pylist()
+    used = set(pc.unique(plain(annotations["category"])).to_pylist())
+    found = [(row["name"], row["supercategory"]) for row in table if row["role"] == "benchmark" or row["name"] in used]
+    more = sorted(used - {name for name, _ in found} - {None})
+    nameless = [NAMELESS] if None in used and NAMELESS not in {*more, *(name for name, _ in found)} else []
+    return [*found, *((name, None) for name in [*more, *nameless])]
+
+
+def _images(
+    dataset: Dataset, annotations: pa.Table, counts: Counter[str]
+) -> Iterator[tuple[dict[str, Any], list[Annotation]]]:
+    """Each image that has a file, with its annotations, in the order of the tables."""
+    images = dataset.table("images").select(["id", "source", "file_name", "width", "height"])
+    place = positions(annotations["image_id"], images["id"])
+    order = np.argsort(place, kind="stable")
+    bounds = np.searchsorted(place[order], np.arange(images.num_rows + 1))
+    for first in range(0, images.num_rows, TASKS):
+        part = images.slice(first, TASKS).to_pylist()
+        start, end = bounds[first], bounds[first + len(part)]
+        rows = annotations_of(annotations.take(pa.array(order[start:end])))
+        for i, image in enumerate(part, first):
+            if image["file_name"] is None:
+                counts["left_out_images_without_file"] += 1
+            else:
+                yield image, rows[bounds[i] - start : bounds[i + 1] - start]
+
+
+def _address(
+    image: Mapping[str, Any], key_prefix: str | None, document_root: Path | None, roots: Mapping[str, str]
+) -> str:
+    if document_root is None:
+        return (_LOCAL if key_prefix is None else key_prefix) + quote(f"{image['source']}/{image['file_name']}")
+    if image["source"] not in roots:
+        found = f"the folder of {image['source']} is not known"
+        raise UsageError(f"image {image['id']}", found, hint=f"give --root {image['source']}=FOLDER")
+    return image_url(Path(roots[image["source"]]) / image["file_name"], document_root)
+
+
+def _task(
+    image: Mapping[str, Any],
+    address: str,
+    rows: Sequence[Annotation],
+    page: Config,
+    tools: Sequence[Tool],
+    counts: Counter[str],
+) -> dict[str, Any]:
+    counts["images"] += 1
+    task: dict[str, Any] = {"data": {"image": address, "key": image["id"], "title": image["id"]}}
+    shown = []
+    for row in rows:
+        if row.segmentation and image["width"] and tuple(row.segmentation.size) != (image["height"], image["width"]):
+            counts["left_out_masks_of_another_frame"] += 1
+            row = msgspec.structs.replace(row, segmentation=None)
+        why = _hidden(row, image, tools)
+        if why:
+            counts[f"left_out_annotations_{why}"] += 1
+        else:
+            shown.append(msgspec.structs.replace(row, category=row.category or NAMELESS))
+    if shown:
+        frame = Frame(image["id"], image["width"], image["height"], page.labels, controls(tools))
+        prediction: dict[str, Any] = {"model_version": ", ".join(sorted({row.origin for row in shown}))}
+        scores = [score for row in shown if (score := _score(row)) is not None]
+        if scores:
+            prediction["score"] = min(scores)
+        task["predictions"] = [prediction | {"result": regions_of(shown, frame)}]
+        counts["predictions"] += 1
+        counts["annotations"] += len(shown)
+    return task
+
+
+def _hidden(row: Annotation, image: Mapping[str, Any], tools: Sequence[Tool]) -> str | None:
+    """Why an annotation cannot be shown."""
+    if row.x is None or row.y is None or row.w is None or row.h is None:
+        return "of_the_whole_image"
+    if not image["width"] or not image["height"]:
+        return "of_images_of_unknown_size"
+    if not all(map(math.isfinite, (row.x, row.y, row.w, row.h))):
+        return "with_a_box_that_is_not_finite"
+    if "box" not in tools and row.segmentation is None and not row.polygons:
+        return "without_mask"
+    return None
+
+
+def _score(row: Annotation) -> float | None:
+    value = row.score
+    if value is None:
+        value = ((row.attributes or {}).get("prelabel") or {}).get("predicted_iou")
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _files(tasks: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """The contents of the files: JSON lists of tasks, a task per line."""
+    held: list[bytes] = []
+    size = 0
+    for task in tasks:
+        text = msgspec.json.encode(task)
+        if held and (len(held) == TASKS or size + len(text) > BYTES):
+            yield _listed(held)
+            held, size = [], 0
+        held.append(text)
+        size += len(text)
+    if held:
+        yield _listed(held)
+
+
+def _listed(tasks: Sequence[bytes]) -> bytes:
+    return b"[\n" + b",\n".join(tasks) + b"\n]\n"

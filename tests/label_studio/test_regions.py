@@ -1,0 +1,65 @@
+"""Annotations as regions: a mask can be shown by its outline, and what cannot be shown is refused."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from curate.errors import ReviewError
+from curate.geometry import rle_bounds, rle_from_mask, rle_from_polygons, rle_iou
+from curate.label_studio.regions import Frame, controls, regions_of
+from curate.model import Annotation
+from curate.review.shapes import pixels, read_answer
+
+POLYGONS = Frame("i", 320, 200, {"car": "car"}, controls(["polygon"]))
+
+
+def ring() -> Annotation:
+    """A ring and, apart from it, a square: two parts, of which one has a hole."""
+    y, x = np.ogrid[:200, :320]
+    far = (x - 230) ** 2 + (y - 84) ** 2
+    rle = rle_from_mask((far <= 900) & (far > 100) | (x < 10) & (y < 10))
+    x0, y0, w, h = rle_bounds(rle)
+    return Annotation(id="i#ring", image_id="i", category="car", x=x0, y=y0, w=w, h=h, segmentation=rle)
+
+
+def test_a_mask_is_shown_by_its_outline_where_there_are_polygons_only() -> None:
+    row = ring()
+    regions = regions_of([row], POLYGONS)
+    assert {region["type"] for region in regions} == {"polygonlabels"}
+    assert [region.get("parentID") for region in regions] == [None, *[regions[0]["id"]] * 2]  # the ring is cut in two
+    drawn = [
+        [[c for px, py in region["value"]["points"] for c in (pixels(px, 320), pixels(py, 200))]] for region in regions
+    ]
+    assert row.segmentation is not None
+    assert rle_iou(rle_from_polygons(drawn, 320, 200), row.segmentation) > 0.95
+    # Nobody touched it: the mask comes back, not its outline.
+    answer = read_answer(regions, POLYGONS, shown=[row], origin="human:p1", round=1, prefix="r1")
+    assert [(change.action, change.row) for change in answer.objects] == [("unchanged", row)]
+    # Somebody did: what was drawn is one object of three parts.
+    regions[2]["value"]["points"][0][0] += 1
+    (change,) = read_answer(regions, POLYGONS, shown=[row], origin="human:p1", round=1, prefix="r1").objects
+    assert (change.action, len(change.row.polygons or ())) == ("moved", 3)
+    assert change.iou is not None and change.iou > 0.9
+
+
+def test_holes_of_polygons_are_cut_open_too_and_a_brush_comes_first() -> None:
+    hollow = [[[10, 10, 90, 10, 90, 90, 10, 90], [40, 40, 60, 40, 60, 60, 40, 60]]]
+    row = msgspec.structs.replace(ring(), segmentation=None, polygons=hollow, x=10, y=10, w=80, h=80)
+    assert len(regions_of([row], POLYGONS)) == 2
+    both = POLYGONS._replace(controls=controls(["polygon", "mask"]))
+    assert [region["type"] for region in regions_of([row, ring()], both)] == ["brushlabels"] * 2
+    flat = msgspec.structs.replace(row, polygons=[hollow[0][:1]])
+    assert [region["type"] for region in regions_of([flat], both)] == ["polygonlabels"]
+
+
+def test_a_box_alone_or_a_mask_without_a_pixel_has_no_outline() -> None:
+    box = msgspec.structs.replace(ring(), segmentation=None)
+    empty = msgspec.structs.replace(ring(), segmentation=rle_from_mask(np.zeros((200, 320))))
+    for row in (box, empty):
+        with pytest.raises(ReviewError, match="the round's tools are polygon"):
+            regions_of([row], POLYGONS)
+    other = msgspec.structs.replace(ring(), segmentation=rle_from_mask(np.ones((3, 3))))
+    with pytest.raises(ReviewError, match="M05"):
+        regions_of([other], POLYGONS)
