@@ -135,6 +135,11 @@ def command(
         if file is not None:
             check_new_file(file, overwrite, *inputs)
     dataset, distractors = _dataset(truth)
+    if taxonomy is not None and (preset != "ilias" or dataset is not None):
+        found = (
+            f"is given for {preset}" if preset != "ilias" else "is given, and --truth is a dataset, which has its own"
+        )
+        raise UsageError("--taxonomy", found, "expected it beside ILIAS's image_ids", "leave it out")
     if roots and dataset is None:
         raise UsageError("--root", "is for the pictures of a dataset", f"expected --truth to be one; {truth} is not")
     if dataset is not None:

@@ -84,6 +84,12 @@ def serve(root: Path | None, data: Path, port: int | None, end: bool, as_json: b
 @click.option("--plan", required=True, metavar="NAME|FILE", help="A preset, or a plan.yaml.")
 @click.option("--annotator", "annotators", multiple=True, metavar="NAME", help="A pseudonym; for a preset.")
 @click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only these classes; for a preset.")
+@click.option(
+    "--only",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Only these images: an id per line, or a CSV with a column 'image'.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="For random shares; for a preset.")
 @click.option(
     "--sample", type=click.IntRange(min=0), metavar="N", help="Presumed negatives per class; for preset audit."
@@ -105,6 +111,7 @@ def init(
     plan: str,
     annotators: tuple[str, ...],
     classes: tuple[str, ...],
+    only: Path | None,
     seed: int,
     sample: int | None,
     ranked: int | None,
@@ -125,6 +132,7 @@ def init(
     lost folder is made again and pulled; for a second, independent one change the seed.
     """
     from curate import store
+    from curate.regular import read_regular
     from curate.review import folder
     from curate.review import plan as plans
 
@@ -141,9 +149,11 @@ def init(
     elif Path(plan).is_file():
         if annotators or classes or seed:
             raise UsageError("--plan", "is a file", "expected its annotators, classes and seed in it")
-        made = plans.read_plan(Path(plan).read_text("utf-8"), plan)
+        made = plans.read_plan(read_regular(Path(plan)), plan)
     else:
         raise UsageError(f"--plan {plan}", "neither file nor preset", f"expected one of {', '.join(plans.PRESETS)}")
+    if only is not None:
+        made = plans.with_images(made, plans.read_images(read_regular(only), only))
     if results and not made.audits:
         raise UsageError("--results", "are for an audit", "expected a plan with a round of kind audit")
     opened = store.read(dataset)

@@ -7,8 +7,8 @@
 
 A task's ``data`` has ``image`` (the address of the picture), ``key`` (the image's id) and ``title``. Its one prediction
 has a region per annotation: a box, a polygon or a brush mask, whichever shows it best, or all of one shape. A mask that
-is wanted as polygon is shown by its outline, with fewer points. The prediction's score is the lowest of its
-annotations', so that the most doubtful tasks can be put first.
+is wanted as polygon is shown by its outline, with fewer points. The prediction's score is 1 less the
+doubt of its most doubtful annotation (``curate.doubt``), so that the server can put such tasks first.
 
 By default truth and proposals are shown, and an annotation that a proposal refines gives way to it.
 
@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 
 from curate.columns import plain, positions
 from curate.dataset import Dataset, annotations_of
+from curate.doubt import doubt_of
 from curate.errors import UsageError
 from curate.export._folder import export_folder
 from curate.label_studio.addresses import image_url
@@ -179,9 +180,9 @@ def _task(
     if shown:
         frame = Frame(image["id"], image["width"], image["height"], page.labels, controls(tools))
         prediction: dict[str, Any] = {"model_version": ", ".join(sorted({row.origin for row in shown}))}
-        scores = [score for row in shown if (score := _score(row)) is not None]
-        if scores:
-            prediction["score"] = min(scores)
+        doubts = [value for row in shown if (value := doubt_of(row.score, row.attributes)) is not None]
+        if doubts:
+            prediction["score"] = 1 - max(doubts)
         task["predictions"] = [prediction | {"result": regions_of(shown, frame)}]
         counts["predictions"] += 1
         counts["annotations"] += len(shown)
@@ -199,13 +200,6 @@ def _hidden(row: Annotation, image: Mapping[str, Any], tools: Sequence[Tool]) ->
     if "box" not in tools and row.segmentation is None and not row.polygons:
         return "without_mask"
     return None
-
-
-def _score(row: Annotation) -> float | None:
-    value = row.score
-    if value is None:
-        value = ((row.attributes or {}).get("prelabel") or {}).get("predicted_iou")
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _files(tasks: Iterator[dict[str, Any]]) -> Iterator[bytes]:

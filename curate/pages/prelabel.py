@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from curate.columns import plain
 from curate.dataset import Dataset
+from curate.doubt import doubt
 from curate.errors import printable
 from curate.geometry import Box, rle_iou
 from curate.model import Rle
-from curate.prelabel.rows import doubt
 from curate.show.page import CROPS, render, tile_values
 from curate.show.picking import spread
 from curate.show.tiles import object_tiles
@@ -35,6 +35,7 @@ class Proposal(NamedTuple):
     """A row made by ``curate prelabel``."""
 
     id: str
+    image: str
     parent: str  # empty where a detector found it
     segmenter: str
     category: str
@@ -45,7 +46,7 @@ class Proposal(NamedTuple):
 
 def proposals(dataset: Dataset) -> list[Proposal]:
     """The pre-labels of ``dataset``, those that deserve a look first: by doubt, then by id."""
-    columns = ["id", "parent_id", "category", "segmentation", "attributes"]
+    columns = ["id", "image_id", "parent_id", "category", "segmentation", "attributes"]
     table = dataset.table("annotations").select(columns)
     made = table.filter(pc.fill_null(pc.match_substring(table["attributes"], '"prelabel"'), False))
     parents = table.filter(pc.is_in(table["id"], value_set=pc.unique(plain(made["parent_id"]))))
@@ -62,7 +63,7 @@ def proposals(dataset: Dataset) -> list[Proposal]:
             name += f" in what {facts['detector']['model']} found"
         iou = _iou(row["segmentation"], masks.get(row["parent_id"] or ""))
         parent, category = row["parent_id"] or "", row["category"] or ""
-        found.append(Proposal(row["id"], parent, name, category, facts, doubt(facts), iou))
+        found.append(Proposal(row["id"], row["image_id"], parent, name, category, facts, doubt(facts), iou))
     return sorted(found, key=lambda one: (-one.doubt, one.id))
 
 
@@ -75,10 +76,10 @@ def _iou(mask: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> flo
 
 def queue_csv(found: Sequence[Proposal]) -> bytes:
     """The review queue: a line per proposal, the most doubtful first."""
-    lines = ["annotation,parent,segmenter,category,doubt,predicted_iou,stability,box_iou,components,flags"]
+    lines = ["annotation,image,parent,segmenter,category,doubt,predicted_iou,stability,box_iou,components,flags"]
     for one in found:
         qualities = [one.facts.get(name) for name in (*_QUALITIES, "components")]
-        values = [one.id, one.parent, one.segmenter, one.category, f"{one.doubt:.4f}", *qualities]
+        values = [one.id, one.image, one.parent, one.segmenter, one.category, f"{one.doubt:.4f}", *qualities]
         cells = ["" if value is None else str(value) for value in [*values, " ".join(one.facts.get("flags") or [])]]
         lines.append(",".join(_cell(cell) for cell in cells))
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")

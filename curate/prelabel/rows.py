@@ -83,18 +83,6 @@ def row_of(
     )
 
 
-def doubt(facts: Mapping[str, Any]) -> float:
-    """How much a proposal deserves a look, 0..1: its worst quality, a little more for every part beyond the first.
-
-    A fallback (any flag) is 1.
-    """
-    if facts.get("flags"):
-        return 1.0
-    known = [facts[name] for name in ("predicted_iou", "stability", "box_iou") if facts.get(name) is not None]
-    worst = 1.0 - min(known, default=0.0)
-    return min(1.0, worst + 0.05 * max(0, int(facts.get("components") or 1) - 1))
-
-
 def _rounded(value: float | None) -> float | None:
     """To four digits: what is beyond depends on the processor, and the same input shall give the same bytes."""
     return None if value is None else round(float(value), 4)

@@ -6,7 +6,9 @@ class (``unit: class``) or a query group, all of whose queries are shown (``unit
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import re
 from collections import Counter
@@ -14,12 +16,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Meta, Struct
 
 from curate.columns import plain
 from curate.dataset import Dataset
+from curate.doubt import doubts
 from curate.errors import UsageError
 from curate.label_studio.regions import Tool
 
@@ -65,6 +67,7 @@ class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     rounds: Annotated[tuple[Round, ...], Meta(min_length=1)]
     unit: Literal["image", "class", "group"] = "image"
     classes: Annotated[tuple[str, ...], Meta(description="class list; the dataset's if empty")] = ()
+    images: Annotated[tuple[str, ...], Meta(description="only these images; all of the dataset if empty")] = ()
     seed: int = 0
 
     @property
@@ -86,7 +89,7 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     queries: Annotated[tuple[str, ...], Meta(description="queries of the group, all shown")] = ()
     sequence: Annotated[str | None, Meta(description="source/sequence of the image")] = None
     ties: Annotated[int, Meta(description="objects that an earlier review left undecided")] = 0
-    doubt: Annotated[float, Meta(description="1 less the lowest score of a proposal")] = 0.0
+    doubt: Annotated[float, Meta(description="of the most doubtful proposal, by its score and its mask; 0..1")] = 0.0
     drawn: Annotated[bool, Meta(description="audit: drawn at random")] = False
     rank: Annotated[int | None, Meta(description="audit: from 1, in a result list; null if it is not for that")] = None
 
@@ -132,7 +135,42 @@ def with_sample(plan: Plan, **changes: int) -> Plan:
     return checked(msgspec.to_builtins(msgspec.structs.replace(plan, rounds=(one,))), "--sample, --ranked")
 
 
-def read_plan(text: str, where: object) -> Plan:
+def with_images(plan: Plan, images: Sequence[str]) -> Plan:
+    """A plan for these images only.
+
+    Raises:
+        UsageError: it names some itself, or is an audit.
+    """
+    if plan.images:
+        raise UsageError("--only", "is given, and the plan names its images", "expected one of the two")
+    value = msgspec.to_builtins(msgspec.structs.replace(plan, images=tuple(images)))
+    return checked(value, "--only")
+
+
+def read_images(content: bytes, where: object) -> list[str]:
+    """Ids of images, each once, from a file with one per line or from a CSV with a column ``image``.
+
+    Raises:
+        UsageError: it is no text, or names none.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        head = next(csv.reader(text.splitlines()[:1]), [])
+        if "image" in head:
+            rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+            place = next(rows).index("image")
+            names = [row[place] for row in rows if len(row) > place]
+        else:
+            names = [line.strip() for line in text.splitlines()]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(where, f"is no list of images: {error}", "expected an id per line, or CSV") from None
+    found = list(dict.fromkeys(name for name in names if name))
+    if not found:
+        raise UsageError(where, "names no image", "expected an id per line, or a CSV with a column 'image'")
+    return found
+
+
+def read_plan(content: str | bytes, where: object) -> Plan:
     """A plan from YAML.
 
     Raises:
@@ -141,7 +179,10 @@ def read_plan(text: str, where: object) -> Plan:
     import yaml
 
     try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
         value = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(where, f"is no text: {error}", "expected a plan") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a number or date that cannot be
         mark = getattr(error, "problem_mark", None)
         place = f"{where}:{mark.line + 1}" if mark is not None else where
@@ -191,6 +232,8 @@ def checked(value: Any, where: object, text: str | None = None) -> Plan:
             )
         if one.kind == "audit" and (len(plan.rounds) > 1 or plan.unit != "class" or one.shows != "nothing"):
             raise UsageError(place, "an audit", "expected it to be the only round, of unit class, showing nothing")
+        if one.kind == "audit" and plan.images:
+            raise UsageError(place, "given images", "expected a random sample: its rate is of all presumed negatives")
         if one.kind == "audit" and one.share < 1:
             raise UsageError(place, f"share {one.share}", "expected sample and ranked, which say how many are drawn")
         if not one.tools:
@@ -267,22 +310,33 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
     missing = sorted(set(plan.classes) - set(names))
     if missing:
         raise UsageError("plan, classes", f"{', '.join(missing)} not in the dataset", f"it has {', '.join(names)}")
-    doubt, sequences = _doubts(dataset), sequences_of(dataset)
+    if plan.images:
+        strange = [image for image in plan.images if image not in sizes]
+        if strange:
+            said = f"{len(strange):,} of {len(plan.images):,} not in the dataset, as {strange[0]}"
+            raise UsageError("plan, images", said, f"expected ids such as {next(iter(sizes), 'source/key')}")
+        wanted = set(plan.images)
+        sizes = {image: size for image, size in sizes.items() if image in wanted}
+    doubt, sequences = doubts(dataset), sequences_of(dataset)
     found: list[tuple[str, str | None, tuple[str, ...]]] = []
     if plan.unit == "image":
         found = [(image, None, ()) for image in sizes]
     elif plan.unit == "class":
         found = [(image, name, ()) for image in sizes for name in plan.classes or names]
     else:
-        found = [(image, group, queries) for (image, group), queries in _groups(dataset).items()]
-        if not found:
+        pairs = _groups(dataset)
+        if not pairs:
             raise UsageError("plan, unit group", "no query has judgements", "expected queries, groups and judgements")
+        found = [
+            (image, group, queries) for (image, group), queries in pairs.items() if image in sizes or not plan.images
+        ]
     ties = _ties(dataset, plan.unit)
     if all(one.ties for one in plan.rounds):
         found = [one for one in found if one[:2] in ties]
         if not found:
             expected = "expected a dataset that 'review finish' made, with some"
-            raise UsageError("plan, ties", "nothing in the dataset is undecided", expected)
+            what = "these images" if plan.images else "the dataset"
+            raise UsageError("plan, ties", f"nothing in {what} is undecided", expected)
     items = []
     for image, target, queries in found:
         width, height = sizes.get(image, (None, None))
@@ -324,16 +378,6 @@ def _ties(dataset: Dataset, unit: str) -> Counter[tuple[str, str | None]]:
             target = {"class": row["category"], "group": said.get("group")}.get(unit)
             found[row["image_id"], target] += 1
     return found
-
-
-def _doubts(dataset: Dataset) -> dict[str, float]:
-    table = dataset.table("annotations").select(["image_id", "status", "score"])
-    held = table.filter(pc.and_(pc.equal(plain(table["status"]), "proposal"), pc.is_valid(table["score"])))
-    if not held.num_rows:
-        return {}
-    columns = pa.table({"image": plain(held["image_id"]), "score": held["score"]})
-    low = columns.group_by("image").aggregate([("score", "min")])
-    return {i: 1.0 - s for i, s in zip(low["image"].to_pylist(), low["score_min"].to_pylist(), strict=True)}
 
 
 def _groups(dataset: Dataset) -> dict[tuple[str, str], tuple[str, ...]]:

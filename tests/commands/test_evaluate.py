@@ -143,6 +143,8 @@ def test_a_root_of_no_source(curate: Curate, tmp_path: Path) -> None:
     store.write(from_records(Info(name="m"), records), tmp_path / "ds")
     done = curate("evaluate", "soir", "--truth", "ds", "--results", "run.json", "--root", "n=.", code=2)
     assert done.stderr == "curate: --root n: no image is of this source; expected one of m\n"
+    done = curate("evaluate", "ilias", "--truth", "ds", "--results", "run.json", "--taxonomy", "t.json", code=2)
+    assert "--truth is a dataset, which has its own; expected it beside ILIAS's image_ids" in done.stderr
 
 
 def test_an_unknown_preset(curate: Curate) -> None:

@@ -64,6 +64,7 @@ def test_the_queue_is_csv_that_any_reader_takes(dataset: Dataset) -> None:
     rows = list(csv.DictReader(io.StringIO(prelabel.queue_csv(prelabel.proposals(dataset)).decode())))
     assert [one["annotation"] for one in rows] == ["s/a#0.cut", "s/a#1.sam", "s/a#1.cut", "s/a#0.sam"]
     assert rows[0]["category"] == "car, red"
+    assert {one["image"] for one in rows} == {"s/a"}  # so that 'review init --only' takes it
     assert (rows[0]["flags"], rows[0]["predicted_iou"], rows[1]["predicted_iou"]) == ("ellipse", "", "0.4")
 
 

@@ -15,13 +15,13 @@ from PIL import Image as PilImage
 
 from curate.dataset import Dataset, from_records
 from curate.demo.tiny_sam import CHECKPOINT, judge
+from curate.doubt import doubt
 from curate.errors import CurateError, UsageError
 from curate.geometry import mask_from_rle
 from curate.model import Annotation, Category, Image, Info, Rle, SourceRecord
 from curate.prelabel import runner, shards, tasks
 from curate.prelabel.ledger import POISONOUS, Job, do_job
 from curate.prelabel.prompts import Mask, Picture, Prompts
-from curate.prelabel.rows import doubt
 
 
 def drawn(folder: Path, pictures: int = 8) -> tuple[Dataset, dict[str, np.ndarray]]:

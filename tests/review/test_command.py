@@ -192,6 +192,8 @@ def test_serve_finds_the_server_that_runs(studio: Studio, curate: Curate) -> Non
         (["init", "ds", "--plan", "consensus", "--annotator", "p1", "-o", "x"], 2, "1 people; expected at least 2"),
         (["init", "ds", "--plan", "quick", "--annotator", "p1", "-o", "r"], 2, "already exists"),
         (["init", "ds", "--plan", "quick", "--annotator", "p1", "-o", "r", "--overwrite"], 2, "a review is a record"),
+        (["init", "ds", "--plan", "quick", "--annotator", "p1", "--only", "no", "-o", "x"], 1, "no: No such file"),
+        (["init", "ds", "--plan", "quick", "--annotator", "p1", "--only", "ds", "-o", "x"], 1, "ds: is a folder"),
         (["take", "r", "1.t/2"], 2, "not in the log"),
         (["finish", "r", "-o", "ds"], 2, "is also an input"),
     ],
@@ -202,6 +204,27 @@ def test_what_is_refused(curate: Curate, tmp_path: Path, words: list[str], code:
     before = sorted(path.name for path in tmp_path.iterdir())
     assert says in curate("review", *words, code=code).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_review_of_given_images(curate: Curate, tmp_path: Path) -> None:
+    store.write(toy(tmp_path, 5), tmp_path / "ds")
+    (tmp_path / "queue.csv").write_text("annotation,image\ntoy/003#0,toy/003\ntoy/001#0,toy/001\n")
+    curate(
+        "review",
+        "init",
+        "ds",
+        "--plan",
+        "consensus",
+        "--annotator",
+        "a",
+        "--annotator",
+        "b",
+        "--only",
+        "queue.csv",
+        "-o",
+        "r",
+    )
+    assert [item.image_id for item in folder.read(tmp_path / "r").items] == ["toy/001", "toy/003"]
 
 
 def test_another_dataset_than_at_the_start_is_noticed(curate: Curate, tmp_path: Path) -> None:

@@ -115,6 +115,45 @@ def test_items_by_image_class_and_group() -> None:
     ]
 
 
+def test_only_given_images() -> None:
+    whole = dataset()
+    some = plan.with_images(plan.preset("quick", PEOPLE), ["toy/2", "toy/0"])
+    assert [one.id for one in plan.items_of(whole, some)] == ["toy/0", "toy/2"]
+    assert plan.read_plan(plan.write_plan(some), "plan.yaml") == some
+    pairs = plan.with_images(plan.preset("pixel-retrieval", PEOPLE), ["toy/1"])
+    assert [one.id for one in plan.items_of(whole, pairs)] == ["toy/1@toy/q2"]
+    with pytest.raises(UsageError, match="1 of 2 not in the dataset, as toy/9; expected ids such as toy/0"):
+        plan.items_of(whole, plan.with_images(plan.preset("quick", PEOPLE), ["toy/0", "toy/9"]))
+    with pytest.raises(UsageError, match="the plan names its images"):
+        plan.with_images(some, ["toy/1"])
+    with pytest.raises(UsageError, match="expected a random sample"):
+        plan.with_images(plan.preset("audit", PEOPLE), ["toy/1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        (b"toy/0\r\n\n toy/1, 2 \ntoy/0", ["toy/0", "toy/1, 2"]),
+        (b'\xef\xbb\xbfannotation,image\nx,toy/0\n"y\nz","toy/1, 2"\nw,toy/0\n', ["toy/0", "toy/1, 2"]),
+        (b"image\n", None),
+        (b"\n \n", None),
+        (b"\xff\xfe\x00", None),
+        (b'image\n"toy/0', None),
+    ],
+)
+def test_a_list_of_images(text: bytes, images: list[str] | None) -> None:
+    if images:
+        assert plan.read_images(text, "f") == images
+        return
+    with pytest.raises(UsageError, match=r"^f: (names no image|is no list of images)"):
+        plan.read_images(text, "f")
+
+
+def test_a_plan_that_is_no_text() -> None:
+    with pytest.raises(UsageError, match=r"plan\.yaml: is no text"):
+        plan.read_plan(b"\xff\xfe\x00", "plan.yaml")
+
+
 def test_items_know_their_sequence() -> None:
     images = [Image(id=f"toy/{i}", source="toy", width=9, height=9, sequence="a" if i else None) for i in range(2)]
     made = plan.items_of(from_records(Info(name="toy"), images), plan.preset("quick", PEOPLE))
