@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -183,10 +184,20 @@ def _work(connection: Connection, function: Callable[[Any], Any], folder: Path) 
             part = connection.recv()
             try:
                 answer = ForkingPickler.dumps((True, function(part)))
-            except Exception as error:
-                error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-                answer = ForkingPickler.dumps((False, error))
+            except (Exception, SystemExit) as error:
+                answer = ForkingPickler.dumps((False, _portable(error)))
             connection.send_bytes(answer)
+
+
+def _portable(error: BaseException) -> Exception:
+    """An error that arrives in another process, with the traceback that it has in this one."""
+    with suppress(Exception):
+        if isinstance(error, Exception) and type(pickle.loads(ForkingPickler.dumps(error))) is type(error):
+            error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+            return error
+    stand_in = RuntimeError(f"{type(error).__name__}: {error}")
+    stand_in.add_note(f"In a worker process:\n{traceback.format_exc()}")
+    return stand_in
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def import_source(
 
     Raises:
         SourceError: ``root`` is not that source's tree, or an item is broken.
-        UsageError: unknown source, split or option.
+        UsageError: unknown source, split or option, or a folder of images that is not there or not asked for.
     """
     root = Path(root)
     try:
@@ -98,6 +98,10 @@ def import_source(
         _check_options(name, options)
         return _through_door(name, root, splits=splits, skip_bad=skip_bad, checksums=checksums, roots=roots or {})
     source = facts(name)
+    if roots:
+        doors = " and ".join(sorted(DOORS))
+        hint = f"leave it out: the images of {name} lie below PATH"
+        raise UsageError(f"--root {min(roots)}={roots[min(roots)]}", f"is for {doors}", hint=hint)
     if not root.exists():
         raise SourceError(root, "no such folder", f"expected the unpacked download of {source.title}")
     _check_splits(name, source, splits)
@@ -273,6 +277,9 @@ def _through_door(
 ) -> Dataset:
     if splits:
         raise UsageError(f"import {name}", "was given --split", hint=f"{name} files have no splits of their own")
+    for source, folder in roots.items():
+        if source == name and not Path(folder).is_dir():
+            raise UsageError(f"--root {source}={folder}", "no such folder", "expected the folder of the images")
     unknown = sorted(set(roots) - {name})
     if unknown:
         raise UsageError(f"--root {unknown[0]}", "is another source", f"expected --root {name}=FOLDER")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -51,6 +52,33 @@ def end_of_file(items: Sequence[int]) -> None:
 
 def divide(items: Sequence[int]) -> float:
     return 1 / items[0]
+
+
+class OddError(Exception):
+    """One that can be sent and not be received: it is made of two things and sent as one."""
+
+    def __init__(self, what: str, more: str) -> None:
+        super().__init__(what)
+
+
+class LocalError(Exception):
+    """One that cannot be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("has a lock")
+        self.lock = threading.Lock()
+
+
+def odd_error(items: Sequence[int]) -> None:
+    raise OddError("odd", "one")
+
+
+def local_error(items: Sequence[int]) -> None:
+    raise LocalError
+
+
+def leave(items: Sequence[int]) -> None:
+    sys.exit(3)
 
 
 def something_local(items: Sequence[int]) -> object:
@@ -130,6 +158,9 @@ def test_a_worker_that_is_killed_at_any_moment_is_an_error(delay: float) -> None
         (end_of_file, EOFError, "of a file that was read"),  # not the end of a worker
         (divide, ZeroDivisionError, "division by zero"),
         (something_local, Exception, "pickle"),
+        (odd_error, RuntimeError, "OddError: odd"),
+        (local_error, RuntimeError, "LocalError: has a lock"),
+        (leave, RuntimeError, "SystemExit: 3"),
     ],
 )
 def test_what_a_worker_raises_is_raised_here(function: Any, error: type[Exception], message: str) -> None:

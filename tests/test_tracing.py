@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from curate import tracing
@@ -13,7 +14,15 @@ from curate.geometry import mask_from_rle, rle_from_mask, rle_from_polygons, rle
 from curate.model import Polygons
 from curate.tracing import outline, without_holes
 
-MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14)).filter(np.any)
+
+@st.composite
+def noise(draw: st.DrawFn) -> np.ndarray:
+    """Masks full of islands, holes, islands in holes, and pixels that touch at a corner."""
+    shape = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    return np.random.default_rng(draw(st.integers(0, 999))).random(shape) < draw(st.sampled_from([0.2, 0.5, 0.8]))
+
+
+MASKS = (arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14)) | noise()).filter(np.any)
 
 
 def painted(polygons: Polygons, shape: tuple[int, ...]) -> list[list[bool]]:

@@ -103,8 +103,7 @@ def subset(
       curate build subset kitti --size "<0.15" -o small
       curate build subset all --class Car --class Van --split training --drop-empty -o cars
       curate build subset all --where "image.weather == 'fog' and not iscrowd" -o fog
-
-      curate build subset all --supercategory vehicle --area ">=400" --size-of largest --sample 10% -o tenth
+      curate build subset all --area ">=400" --size-of largest --sample 10% -o some
       curate build subset instre --preset instre-xs -o xs
 
     The filters work in this order: source, split, attributes of and conditions on images, class, size, area, attributes

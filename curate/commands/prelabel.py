@@ -323,6 +323,8 @@ def _seconds(outcome: Outcome) -> dict[str, float]:
 
 
 def _text(result: dict[str, Any], outcome: Outcome, failed: int) -> str:
+    from curate.prelabel.ledger import POISONOUS
+
     what = f" for {result['boxes']:,} boxes" if result["boxes"] else ""
     lines = [f"{outcome.masks:,} masks{what} in {result['images']:,} images -> {result['output']}"]
     if outcome.done_before:
@@ -333,6 +335,12 @@ def _text(result: dict[str, Any], outcome: Outcome, failed: int) -> str:
     if outcome.problems:
         codes = ", ".join(f"{code} {number:,}" for code, number in result["problems"].items())
         lines.append(f"{len(outcome.problems):,} problems, see problems.jsonl: {codes}")
-    if failed:
-        lines.append(f"{failed:,} images could not be read")
+    killed = sum(POISONOUS in one.message for one in outcome.problems)
+    if failed > killed:
+        lines.append(f"{failed - killed:,} images could not be read")
+    if killed:
+        lines.append(
+            f"{killed:,} images ended their worker each time and were left out; with more memory or fewer --jobs they "
+            "may go through: give the same command again, with --overwrite"
+        )
     return "\n".join(lines)

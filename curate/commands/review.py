@@ -9,6 +9,7 @@ import click
 
 from curate.commands.options import (
     check_new_file,
+    check_roots,
     dataset_argument,
     output_options,
     progress,
@@ -29,7 +30,7 @@ def command() -> None:
 
     \b
       curate review serve --root images
-      curate review init cyclists --plan pixel-retrieval --annotator p1 --annotator p2 --annotator p3 -o rounds
+      curate review init cyclists --plan consensus --annotator p1 --annotator p2 -o rounds
       curate review join rounds p1 p1@example.org
       curate review push rounds
       curate review pull rounds
@@ -64,6 +65,8 @@ def serve(root: Path | None, data: Path, port: int | None, end: bool, as_json: b
     from curate.review import server
 
     if end:
+        if root is not None or port is not None:
+            raise UsageError("--stop", "is given together with --root or --port", "expected it with --data alone")
         ended = server.stop(data)
         show_result(
             {"stopped": ended}, "stopped" if ended else f"no server runs on {data}", as_json=as_json, quiet=quiet
@@ -387,6 +390,8 @@ def agreement(
     opened = folder.read(review)
     if html_file is not None:
         check_new_file(html_file, overwrite)
+    elif roots:
+        raise UsageError("--root", "is for the pictures of a page", "expected --html beside it")
     found = measures.measure(opened, every=every)
     if gold is not None:
         rows = against(opened.plan, opened.state, opened.items, store.read(gold))
@@ -397,6 +402,7 @@ def agreement(
 
         dataset = store.read(opened.about.dataset)
         check_same(opened, dataset.fingerprint())
+        check_roots(roots, dataset.table("images")["source"].unique().to_pylist())
         page = draw_page(opened, found, dataset, roots=roots)
         with atomic_file(html_file, overwrite=overwrite) as stream:
             stream.write(page.encode("utf-8", "backslashreplace"))

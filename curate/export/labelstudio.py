@@ -10,7 +10,7 @@ has a region per annotation: a box, a polygon or a brush mask, whichever shows i
 is wanted as polygon is shown by its outline, with fewer points. The prediction's score is 1 less the
 doubt of its most doubtful annotation (``curate.doubt``), so that the server can put such tasks first.
 
-By default truth and proposals are shown, and an annotation that a proposal refines gives way to it.
+By default truth and proposals are shown, and an annotation gives way to a proposal that refines it and can be shown.
 
 The server shows local pictures only to a project with a storage ("Local files") of a folder above them. ``curate
 review`` sees to all this by itself, and brings the answers back.
@@ -35,16 +35,18 @@ from curate.dataset import Dataset, annotations_of
 from curate.doubt import doubt_of
 from curate.errors import UsageError
 from curate.export._folder import export_folder
-from curate.label_studio.addresses import image_url
+from curate.geometry import check_ring, check_rle, polygon_bounds, rle_area
+from curate.label_studio.addresses import LOCAL, image_url
 from curate.label_studio.labelling import Config, config
 from curate.label_studio.regions import Frame, Tool, controls, regions_of
-from curate.model import Annotation
+from curate.model import Annotation, Polygons
+from curate.tracing import without_holes
 
 STATUSES = ("truth", "proposal")
 SHAPES: dict[str, Tool] = {"box": "box", "polygon": "polygon", "brush": "mask"}
 NAMELESS = "object"  # the label of annotations without a class
+_ALWAYS = ("images", "predictions", "annotations", "files")
 TASKS, BYTES = 1000, 50_000_000  # in one file
-_LOCAL = "/data/local-files/?d="
 
 
 def write(
@@ -74,13 +76,14 @@ def write(
 
     Raises:
         UsageError: ``path`` exists, or an option is unknown or contradicts another.
-        ReviewError: a picture lies outside ``document_root``, or there are neither classes nor annotations.
+        ReviewError: a picture lies outside ``document_root``.
     """
     _check(compat, status, shape, key_prefix, document_root)
     tools: Sequence[Tool] = [SHAPES[shape]] if shape else list(SHAPES.values())
-    annotations = _wanted(dataset, status)
+    annotations = dataset.table("annotations")
+    annotations = annotations.filter(pc.is_in(plain(annotations["status"]), value_set=pa.array(list(status))))
     page = config(_classes(dataset, annotations), tools)
-    counts: Counter[str] = Counter(dict.fromkeys(("images", "predictions", "annotations", "files"), 0))
+    counts: Counter[str] = Counter(dict.fromkeys(_ALWAYS, 0))
     places = {**dataset.info.roots, **(roots or {})}
     tasks = (
         _task(image, _address(image, key_prefix, document_root, places), rows, page, tools, counts)
@@ -91,7 +94,7 @@ def write(
         for number, content in enumerate(_files(tasks), 1):
             (folder / f"tasks-{number:05}.json").write_bytes(content)
             counts["files"] += 1
-    return dict(counts)
+    return {name: number for name, number in counts.items() if number or name in _ALWAYS}
 
 
 def _check(
@@ -101,20 +104,13 @@ def _check(
         raise UsageError(f"--compat {compat}", "is no variant of labelstudio", hint="leave it out")
     unknown = sorted(set(status) - set(STATUSES))
     if unknown:
-        raise UsageError(f"--status {unknown[0]}", "is no status", f"expected {' or '.join(STATUSES)}")
+        raise UsageError(f"--status {unknown[0]}", "is not shown here", f"expected {' or '.join(STATUSES)}")
     if shape is not None and shape not in SHAPES:
         raise UsageError(f"--shape {shape}", "is unknown", f"expected one of {', '.join(SHAPES)}")
+    if document_root is not None and not document_root.is_dir():
+        raise UsageError(f"--document-root {document_root}", "no such folder", "expected that of the server")
     if key_prefix is not None and document_root is not None:
         raise UsageError("--key-prefix", "is given together with --document-root", "expected one of them")
-
-
-def _wanted(dataset: Dataset, status: Sequence[str]) -> pa.Table:
-    """The annotations to show: those of a status, but for such as another of them refines."""
-    table = dataset.table("annotations")
-    table = table.filter(pc.is_in(plain(table["status"]), value_set=pa.array(list(status))))
-    proposed = table.filter(pc.equal(plain(table["status"]), "proposal"))
-    refined = pc.is_in(table["id"], value_set=plain(proposed["parent_id"]).combine_chunks().drop_null())
-    return table.filter(pc.invert(refined))
 
 
 def _classes(dataset: Dataset, annotations: pa.Table) -> list[tuple[str, str | None]]:
@@ -124,7 +120,7 @@ def _classes(dataset: Dataset, annotations: pa.Table) -> list[tuple[str, str | N
     found = [(row["name"], row["supercategory"]) for row in table if row["role"] == "benchmark" or row["name"] in used]
     more = sorted(used - {name for name, _ in found} - {None})
     nameless = [NAMELESS] if None in used and NAMELESS not in {*more, *(name for name, _ in found)} else []
-    return [*found, *((name, None) for name in [*more, *nameless])]
+    return [*found, *((name, None) for name in [*more, *nameless])] or [(NAMELESS, None)]
 
 
 def _images(
@@ -150,11 +146,12 @@ def _address(
     image: Mapping[str, Any], key_prefix: str | None, document_root: Path | None, roots: Mapping[str, str]
 ) -> str:
     if document_root is None:
-        return (_LOCAL if key_prefix is None else key_prefix) + quote(f"{image['source']}/{image['file_name']}")
+        return (LOCAL if key_prefix is None else key_prefix) + quote(f"{image['source']}/{image['file_name']}")
     if image["source"] not in roots:
         found = f"the folder of {image['source']} is not known"
         raise UsageError(f"image {image['id']}", found, hint=f"give --root {image['source']}=FOLDER")
-    return image_url(Path(roots[image["source"]]) / image["file_name"], document_root)
+    file = Path(roots[image["source"]]) / image["file_name"]
+    return image_url(file, document_root, "give another --document-root, or --key-prefix")
 
 
 def _task(
@@ -167,16 +164,7 @@ def _task(
 ) -> dict[str, Any]:
     counts["images"] += 1
     task: dict[str, Any] = {"data": {"image": address, "key": image["id"], "title": image["id"]}}
-    shown = []
-    for row in rows:
-        if row.segmentation and image["width"] and tuple(row.segmentation.size) != (image["height"], image["width"]):
-            counts["left_out_masks_of_another_frame"] += 1
-            row = msgspec.structs.replace(row, segmentation=None)
-        why = _hidden(row, image, tools)
-        if why:
-            counts[f"left_out_annotations_{why}"] += 1
-        else:
-            shown.append(msgspec.structs.replace(row, category=row.category or NAMELESS))
+    shown = _shown(rows, image, tools, counts)
     if shown:
         frame = Frame(image["id"], image["width"], image["height"], page.labels, controls(tools))
         prediction: dict[str, Any] = {"model_version": ", ".join(sorted({row.origin for row in shown}))}
@@ -187,6 +175,50 @@ def _task(
         counts["predictions"] += 1
         counts["annotations"] += len(shown)
     return task
+
+
+def _shown(
+    rows: Sequence[Annotation], image: Mapping[str, Any], tools: Sequence[Tool], counts: Counter[str]
+) -> list[Annotation]:
+    """The annotations of an image that are shown; the others are counted."""
+    found = []
+    for row in rows:
+        drawn, faults = _sound(row, image)
+        counts.update(f"left_out_{what}" for what in faults)
+        found.append((drawn, _hidden(drawn, image, tools)))
+    refined = {row.parent_id for row, why in found if row.status == "proposal" and not why}
+    for row, why in found:
+        if row.id in refined:
+            counts["annotations_that_a_proposal_refines"] += 1
+        elif why:
+            counts[f"left_out_annotations_{why}"] += 1
+    return [_named(row) for row, why in found if not why and row.id not in refined]
+
+
+def _sound(row: Annotation, image: Mapping[str, Any]) -> tuple[Annotation, list[str]]:
+    """A row without shapes that cannot be drawn, and what these were."""
+    width, height = image["width"], image["height"]
+    faults = []
+    mask, polygons = row.segmentation, row.polygons
+    if mask is not None and width and height:
+        if tuple(mask.size) != (height, width):
+            mask, faults = None, ["masks_of_another_frame"]
+        elif check_rle(mask) or not rle_area(mask):
+            mask, faults = None, ["masks_that_are_malformed_or_empty"]
+    if polygons and width and height and not _drawable(polygons, width, height):
+        polygons, faults = None, [*faults, "polygons_that_are_malformed_or_outside"]
+    return msgspec.structs.replace(row, segmentation=mask, polygons=polygons) if faults else row, faults
+
+
+def _drawable(polygons: Polygons, width: int, height: int) -> bool:
+    if not all(part and not any(check_ring(ring, width, height) for ring in part) for part in polygons):
+        return False
+    x, y, w, h = polygon_bounds(polygons)
+    return x < width and y < height and x + w > 0 and y + h > 0 and bool(without_holes(polygons))
+
+
+def _named(row: Annotation) -> Annotation:
+    return row if row.category is not None else msgspec.structs.replace(row, category=NAMELESS)
 
 
 def _hidden(row: Annotation, image: Mapping[str, Any], tools: Sequence[Tool]) -> str | None:

@@ -7,7 +7,8 @@ classes stay usable: grouped names in one scrolling block, with a filter box.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
@@ -19,6 +20,7 @@ MANY = 12  # classes from which on a filter box is worth its place
 VERDICTS = ("accept", "fix", "reject")
 _TAGS: dict[Tool, str] = {"box": "RectangleLabels", "polygon": "PolygonLabels", "mask": "BrushLabels"}
 _FIND: dict[Tool, str] = {"box": "shift+f", "polygon": "shift+g", "mask": "shift+h"}
+_UNSAYABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 _MORE = {"box": ' canRotate="true"'}
 
 
@@ -52,7 +54,9 @@ def _config(
 ) -> Config:
     grouped = len(categories) > MANY and all(group for _, group in categories)
     ordered = sorted(categories, key=lambda pair: (pair[1] or "", pair[0])) if grouped else list(categories)
-    labels = {f"{group}/{name}" if grouped else name: name for name, group in ordered}
+    labels: dict[str, str] = {}
+    for name, group in ordered:
+        labels[_label(f"{group}/{name}" if grouped else name, labels)] = name
     lines = ["<View>", '  <Header value="$title"/>']
     if queries:
         lines.append('  <View style="max-height: 240px; overflow: auto;">')  # else the image is pushed off the page
@@ -81,6 +85,20 @@ def _config(
     lines.append('      <TextArea name="note" toName="image" maxSubmissions="1" editable="true"/>')
     lines += ["    </View>", "  </View>", "</View>"]
     return Config("\n".join(lines), labels)
+
+
+def _label(name: str, taken: Container[str]) -> str:
+    """How a class is called on the page: as XML can say it, and the server leaves it, and no other is called.
+
+    The server trims names, and takes one that begins with ``$`` for a field of the task.
+    """
+    said = _UNSAYABLE.sub("\ufffd", name).strip() or "(no name)"
+    said = f"\N{FULLWIDTH DOLLAR SIGN}{said[1:]}" if said.startswith("$") else said
+    found, number = said, 1
+    while found in taken:
+        number += 1
+        found = f"{said} ({number})"
+    return found
 
 
 def _colour(i: int, n: int) -> str:

@@ -89,14 +89,14 @@ def _values(row: Annotation, frame: Frame) -> list[tuple[Tool, dict[str, Any]]]:
     if row.polygons and not holes and "polygon" in tools:
         return _polygon_values(row.polygons, frame)
     mask = row.segmentation
-    if mask is None and row.polygons:
-        mask = geometry.rle_from_polygons(row.polygons, frame.width, frame.height)
-    if mask is not None and tools & {"mask", "polygon"}:
-        if mask.size != (frame.height, frame.width):
-            raise ReviewError(row.id, f"mask of {mask.size}", f"expected {(frame.height, frame.width)} (rule M05)")
-        if "mask" in tools:
-            return [("mask", {"format": "rle", "rle": brush.encode(mask)})]
-        if parts := without_holes(row.polygons or outline(mask)):
+    if mask is not None and tools & {"mask", "polygon"} and mask.size != (frame.height, frame.width):
+        raise ReviewError(row.id, f"mask of {mask.size}", f"expected {(frame.height, frame.width)} (rule M05)")
+    if "mask" in tools and (mask is not None or row.polygons):
+        painted = mask or geometry.rle_from_polygons(row.polygons or [], frame.width, frame.height)
+        return [("mask", {"format": "rle", "rle": brush.encode(painted)})]
+    if "polygon" in tools and (row.polygons or mask is not None):
+        parts = without_holes(row.polygons or (outline(mask) if mask is not None else []))
+        if parts:
             return _polygon_values(parts, frame)
     if "box" in tools and row.x is not None and row.y is not None and row.w is not None and row.h is not None:
         return [("box", _box_value((row.x, row.y, row.w, row.h), frame, 0))]

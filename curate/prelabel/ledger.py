@@ -15,7 +15,7 @@ from curate.errors import CurateError
 from curate.prelabel.shards import Line, Shard, Timing, Work, do, do_shard, tools_of
 
 TRIES = 3
-IN_A_ROW = 5 * TRIES  # losses with nothing done between them: then it is not the images
+IN_A_ROW = 10  # images found to kill with nothing done between them: then it is not the images
 POISONOUS = f"ended its worker {TRIES} times, alone"
 
 
@@ -40,7 +40,7 @@ class Ledger:
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._waiting: deque[Job] = deque(Job(shard) for shard in shards)
         self._lost: Counter[tuple[int, str]] = Counter()
-        self._in_a_row = 0
+        self._in_a_row = 0  # images
         self._trying: dict[int, set[str]] = {}  # images of a shard that are still to be tried alone
         self._poisonous: dict[int, set[str]] = {}
         self._whole = {shard.number: shard for shard in shards}
@@ -55,25 +55,29 @@ class Ledger:
         Raises:
             CurateError: workers are lost whatever they do.
         """
-        self._in_a_row += 1
-        if self._in_a_row == IN_A_ROW:
-            found = f"{IN_A_ROW} worker processes died, one after the other"
-            raise CurateError("engine", found, "killed from outside or out of memory", "run again with fewer --jobs")
         number = job.shard.number
         name = job.shard.tasks[0].image_id if job.alone else ""
         self._lost[number, name] += 1
         if self._lost[number, name] < TRIES:
-            self._waiting.append(job)
+            # At once, not at the end of the line: what kills would gather there, and look like the machine's fault.
+            self._waiting.appendleft(job)
         elif job.alone:
+            self._in_a_row += 1
+            if self._in_a_row == IN_A_ROW:
+                found = f"worker processes die of every image ({IN_A_ROW} of {IN_A_ROW}, each tried {TRIES} times)"
+                hint = "run again with fewer --jobs, or with more memory"
+                raise CurateError("engine", found, "killed from outside or out of memory", hint)
             self._poisonous.setdefault(number, set()).add(name)
             self._tried(number, name)
         elif number in self._trying:
-            found = f"worker processes die of shard {number}, though of none of its images alone"
+            found = f"worker processes die of shard {number}, though of none of its images alone that are left"
             raise CurateError("engine", found, "out of memory, probably", "run again with a smaller --shard-size")
         else:
             self._lost[number, name] = 0
             self._trying[number] = {task.image_id for task in job.shard.tasks}
-            self._waiting.extend(Job(job.shard._replace(tasks=(task,)), alone=True) for task in job.shard.tasks)
+            self._waiting.extendleft(
+                Job(job.shard._replace(tasks=(task,)), alone=True) for task in reversed(job.shard.tasks)
+            )
 
     def done(self, job: Job) -> bool:
         """Note that ``job`` is done; true if that was a shard."""
@@ -91,4 +95,4 @@ class Ledger:
             task._replace(path=None, problem=POISONOUS) if task.image_id in bad else task
             for task in self._whole[number].tasks
         )
-        self._waiting.append(Job(self._whole[number]._replace(tasks=tasks)))
+        self._waiting.appendleft(Job(self._whole[number]._replace(tasks=tasks)))

@@ -326,7 +326,9 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
     else:
         pairs = _groups(dataset)
         if not pairs:
-            raise UsageError("plan, unit group", "no query has judgements", "expected queries, groups and judgements")
+            expected = "expected queries, groups and judgements"
+            hint = "for a dataset without queries take a plan such as consensus or quick"
+            raise UsageError("plan, unit group", "no query has judgements", expected, hint)
         found = [
             (image, group, queries) for (image, group), queries in pairs.items() if image in sizes or not plan.images
         ]

@@ -10,6 +10,7 @@ file replace another's.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -78,6 +79,13 @@ def read_answer(
             kept.add(old)
             objects.append(Change(rows[old], "unchanged", old, 1.0))
             continue
+        category = None if old is None else _relabelled(group, before[old], frame)
+        if old is not None and category is not None:
+            kept.add(old)
+            named = _renamed(rows[old], f"{frame.image_id}#{prefix}-{ids[0]}", category)
+            named = msgspec.structs.replace(named, origin=origin, round=round, parent_id=old)
+            objects.append(Change(named, "relabelled", old, 1.0))
+            continue
         made, found = _object(group, frame, f"{frame.image_id}#{prefix}-{ids[0]}")
         problems += found
         if old is not None:
@@ -137,6 +145,40 @@ def _untouched(group: Sequence[Region], before: Sequence[Region]) -> bool:
         and old["value"] == region.get("value")
         and old["type"] == region.get("type")
         for region in group
+    )
+
+
+def _relabelled(group: Sequence[Region], before: Sequence[Region], frame: Frame) -> str | None:
+    """The new class of an object of which nothing else was changed; None if something was."""
+    names = {json.dumps((region.get("value") or {}).get(TYPES.get(_tool(region), ""))) for region in group}
+    if len(names) != 1:
+        return None
+    labels = json.loads(names.pop())
+    if not isinstance(labels, list) or len(labels) != 1 or labels[0] not in frame.labels:
+        return None
+    as_now = [{**region, "value": {**region["value"], region["type"]: labels}} for region in before]
+    return str(frame.labels[labels[0]]) if _untouched(group, as_now) else None
+
+
+def _tool(region: Region) -> Tool:
+    return TOOLS.get(str(region.get("type")), "box")
+
+
+def _renamed(row: Annotation, row_id: str, category: str) -> Annotation:
+    """A row of the same shape and another class."""
+    turned = ((row.attributes or {}).get("review") or {}).get("turned")
+    return Annotation(
+        id=row_id,
+        image_id=row.image_id,
+        category=category,
+        x=row.x,
+        y=row.y,
+        w=row.w,
+        h=row.h,
+        area=row.area,
+        segmentation=row.segmentation,
+        polygons=row.polygons,
+        attributes={"review": {"turned": turned}} if turned else None,
     )
 
 

@@ -284,14 +284,16 @@ def size_filters(info: Info | None) -> list[tuple[str, bool]]:
 
 
 def _searched(subject: Subject) -> Mask:
-    """The annotations whose image has another role than query or support, or none."""
-    members, annotations = subject.table("members"), subject.table("annotations")
-    roles = plain(members["role"])
-    examples = pc.is_in(roles, value_set=pa.array(["query", "support"]))
+    """The annotations whose image is of the gallery; where there is none, those whose image is no query or support."""
+    members, images = subject.table("members"), subject.table("annotations")["image_id"]
+    examples = pc.is_in(plain(members["role"]), value_set=pa.array(["query", "support"]))
     shown, others = members["image_id"].filter(examples), members["image_id"].filter(pc.invert(examples))
-    images = annotations["image_id"]
-    only = pc.and_(pc.is_in(images, value_set=plain(shown)), pc.invert(pc.is_in(images, value_set=plain(others))))
-    searched: Mask = ~only.to_numpy(zero_copy_only=False).astype(bool)
+    of = (
+        pc.is_in(images, value_set=plain(others))
+        if len(others)
+        else pc.invert(pc.is_in(images, value_set=plain(shown)))
+    )
+    searched: Mask = of.to_numpy(zero_copy_only=False).astype(bool)
     return searched
 
 
@@ -320,4 +322,5 @@ def size_filter(subject: Subject) -> Iterator[Finding]:
             if compare(w * h, limit * width * height):
                 continue
             shown = f"box {boxes.text(row)} covers {share[row]:.6g} of its {_frame(boxes, row)} image"
-            yield _at(subject, "B11", row, f"{shown}; expected {text.strip()}")
+            hint = "its image was spared as a query, and is searched now" if spared else None
+            yield _at(subject, "B11", row, f"{shown}; expected {text.strip()}", hint=hint)

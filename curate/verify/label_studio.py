@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 class _Region(NamedTuple):
-    """A shape of an annotation, and where it stands."""
+    """A shape of an annotation or prediction, and where it stands."""
 
     place: str
     item: str
@@ -59,7 +59,12 @@ def load(path: Path) -> tuple[Subject | None, list[Finding]]:
 
 
 def counts(subject: Subject) -> dict[str, int]:
-    return {"tasks": sum(1 for _ in _tasks(subject)), "annotations": sum(1 for _ in _annotations(subject))}
+    predictions = sum(1 for _ in _predictions(subject))
+    return {
+        "tasks": sum(1 for _ in _tasks(subject)),
+        "annotations": sum(1 for _ in _annotations(subject)),
+        **({"predictions": predictions} if predictions else {}),
+    }
 
 
 def _tasks(subject: Subject) -> Iterator[tuple[str, Json]]:
@@ -77,9 +82,20 @@ def _annotations(subject: Subject) -> Iterator[tuple[str, Json, Json]]:
                 yield f"{place}.annotations[{i}]", task, one
 
 
+def _predictions(subject: Subject) -> Iterator[tuple[str, Json]]:
+    """Place and prediction; an export may have their ids only."""
+    for place, task in _tasks(subject):
+        held = task.get("predictions")
+        for i, one in enumerate(held if type(held) is list else ()):
+            if type(one) is dict:
+                yield f"{place}.predictions[{i}]", one
+
+
 def _regions(subject: Subject) -> Iterator[_Region]:
-    for place, _, annotation in _annotations(subject):
-        result = annotation.get("result")
+    """The regions that people drew, and those that they were shown."""
+    of_people = ((place, annotation) for place, _, annotation in _annotations(subject))
+    for place, one in (*of_people, *_predictions(subject)):
+        result = one.get("result")
         for i, region in enumerate(result if type(result) is list else ()):
             if type(region) is dict and region.get("type") in _SHAPES and type(region.get("value")) is dict:
                 named = f"{place}.result[{i}]"

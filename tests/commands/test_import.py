@@ -48,6 +48,24 @@ def test_what_was_found_is_compared_with_what_is_published(curate: Run, tmp_path
     assert (recorded["found"]["instances"], recorded["published"]["instances"]) == (objects, 1000)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ("kitti", "raw", "--root", "kitti=raw"),
+            "--root kitti=raw: is for anns_pt and coco; leave it out",
+        ),
+        (("kitti", "raw", "--root", "kiti=x"), "--root kiti=x: is for anns_pt and coco"),
+        (("coco", "a.json", "--root", "coco=nowhere"), "--root coco=nowhere: no such folder; expected the folder of"),
+    ],
+)
+def test_a_root_that_helps_nobody(curate: Run, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    write_tree("kitti", tmp_path / "raw")
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    assert says in curate("import", *words, "-o", "out", code=2).stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_complete_import_says_no_difference(curate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_tree("kitti", tmp_path / "raw")
     found = importing.import_source("kitti", root).counts()

@@ -13,7 +13,7 @@ from curate.dataset import Dataset, from_records
 from curate.errors import ReviewError, UsageError
 from curate.export import labelstudio
 from curate.geometry import rle_from_mask
-from curate.model import Annotation, Category, Image, Info, SourceRecord
+from curate.model import Annotation, Category, Image, Info, Rle, SourceRecord
 from curate.verify import verify
 
 MASK = np.zeros((40, 60), bool)
@@ -71,6 +71,7 @@ def test_what_is_shown(dataset: Dataset, tmp_path: Path) -> None:
         "predictions": 1,
         "annotations": 2,
         "files": 1,
+        "annotations_that_a_proposal_refines": 1,
         "left_out_annotations_of_the_whole_image": 1,
         "left_out_annotations_of_images_of_unknown_size": 1,
         "left_out_images_without_file": 1,
@@ -133,8 +134,19 @@ def test_where_the_pictures_are(dataset: Dataset, tmp_path: Path) -> None:
     assert tasks_of(tmp_path / "disk")["s/b"]["data"]["image"] == "/data/local-files/?d=in/s/b.png"
     labelstudio.write(dataset, tmp_path / "other", document_root=tmp_path, roots={"s": str(tmp_path / "else")})
     assert tasks_of(tmp_path / "other")["s/b"]["data"]["image"] == "/data/local-files/?d=else/b.png"
-    with pytest.raises(ReviewError, match="lies in no folder below"):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "s").symlink_to(tmp_path / "in" / "s")  # the server follows it
+    labelstudio.write(
+        dataset, tmp_path / "link", document_root=tmp_path / "links", roots={"s": str(tmp_path / "links/s")}
+    )
+    assert tasks_of(tmp_path / "link")["s/b"]["data"]["image"] == "/data/local-files/?d=s/b.png"
+    (tmp_path / "away").mkdir()
+    with pytest.raises(ReviewError, match=r"lies in no folder below .*away; give another --document-root"):
         labelstudio.write(dataset, tmp_path / "x", document_root=tmp_path / "away")
+    with pytest.raises(ReviewError, match=r"lies directly in .*; expected a folder below it"):
+        labelstudio.write(dataset, tmp_path / "x", document_root=tmp_path, roots={"s": str(tmp_path)})
+    with pytest.raises(UsageError, match="nowhere: no such folder"):
+        labelstudio.write(dataset, tmp_path / "x", document_root=tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"the folder of s is not known; give --root s=FOLDER"):
         bare = from_records(Info(name="d"), [Image(id="s/b", source="s", file_name="b.png"), Category(name="car")])
         labelstudio.write(bare, tmp_path / "x", document_root=tmp_path)
@@ -159,15 +171,70 @@ def test_many_tasks_go_into_several_files(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     for options, says in (
         ({"compat": "upstream"}, "is no variant of labelstudio"),
-        ({"status": ("rejected",)}, "is no status; expected truth or proposal"),
+        ({"status": ("rejected",)}, "is not shown here; expected truth or proposal"),
         ({"shape": "circle"}, "--shape circle: is unknown; expected one of box, polygon, brush"),
         ({"key_prefix": "a", "document_root": tmp_path}, "is given together with --document-root"),
     ):
         with pytest.raises(UsageError, match=says):
             labelstudio.write(dataset, tmp_path / "out", **options)  # type: ignore[arg-type]
-    with pytest.raises(ReviewError, match="no classes"):
-        labelstudio.write(from_records(Info(name="d"), []), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_classes_things_are_objects(tmp_path: Path) -> None:
+    labelstudio.write(from_records(Info(name="d"), []), tmp_path / "out")
+    assert '<Label value="object"' in (tmp_path / "out" / "labelling_config.xml").read_text("utf-8")
+
+
+FULL = [10.0, 10, 50, 10, 50, 30, 10, 30]
+ODD: dict[str, dict[str, Any]] = {
+    "empty": {"segmentation": rle_from_mask(np.zeros((40, 60)))},
+    "malformed": {"segmentation": Rle((40, 60), "r")},
+    "short": {"segmentation": Rle((40, 60), "01")},
+    "nan": {"polygons": [[[10.0, 10, float("nan"), 10, 50, 30]]]},
+    "far": {"polygons": [[FULL, [1e12, 0, 5, 5, 6, 6]]]},
+    "two points": {"polygons": [[[10.0, 10, 50, 10]]]},
+    "no rings": {"polygons": [[]]},
+    "hole is all": {"polygons": [[FULL, FULL]]},
+    "outside": {"polygons": [[[70.0, 10, 90, 10, 90, 30]]]},
+}
+
+
+@pytest.mark.parametrize("shape", [None, "box", "polygon", "brush"])
+@pytest.mark.parametrize("name", ODD)
+def test_what_cannot_be_drawn_leaves_its_box_and_the_others(tmp_path: Path, name: str, shape: str | None) -> None:
+    image = Image(id="s/b", source="s", file_name="b", width=60, height=40)
+    good = row("1", segmentation=rle_from_mask(MASK))
+    whole = from_records(Info(name="d"), [image, row("0", **ODD[name]), good])
+    counts = labelstudio.write(whole, tmp_path / "out", shape=shape)
+    assert sum(number for what, number in counts.items() if "malformed" in what) == 1
+    types = [region["type"] for region in tasks_of(tmp_path / "out")["s/b"]["predictions"][0]["result"]]
+    assert (
+        types
+        == {
+            None: ["rectanglelabels", "brushlabels"],
+            "box": ["rectanglelabels"] * 2,
+            "polygon": ["polygonlabels"],
+            "brush": ["brushlabels"],
+        }[shape]
+    )
+
+
+@pytest.mark.parametrize("shape", [None, "polygon", "brush"])
+def test_polygons_that_cross_themselves(tmp_path: Path, shape: str | None) -> None:
+    image = Image(id="s/b", source="s", file_name="b", width=60, height=40)
+    bow = [[10.0, 10, 50, 30, 50, 10, 10, 30], [15, 18, 20, 18, 20, 22, 15, 22]]
+    out = [FULL, [40.0, 20, 58, 20, 58, 38, 40, 38]]
+    whole = from_records(Info(name="d"), [image, row("0", polygons=[bow]), row("1", polygons=[out])])
+    assert labelstudio.write(whole, tmp_path / "out", shape=shape)["annotations"] == 2
+
+
+def test_truth_gives_way_only_to_what_is_shown(tmp_path: Path) -> None:
+    image = Image(id="s/b", source="s", file_name="b", width=60, height=40)
+    masked = row("0", segmentation=rle_from_mask(MASK))
+    whole = from_records(Info(name="d"), [image, masked, row("0.d", parent_id="s/b#0", **of("owlv2"))])
+    assert labelstudio.write(whole, tmp_path / "all")["annotations_that_a_proposal_refines"] == 1
+    counts = labelstudio.write(whole, tmp_path / "brush", shape="brush")
+    assert (counts["annotations"], counts["left_out_annotations_without_mask"]) == (1, 1)
 
 
 def test_verify_reads_the_tasks_and_names_them_in_the_folder(dataset: Dataset, tmp_path: Path) -> None:

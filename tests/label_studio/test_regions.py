@@ -44,6 +44,18 @@ def test_a_mask_is_shown_by_its_outline_where_there_are_polygons_only() -> None:
     assert change.iou is not None and change.iou > 0.9
 
 
+def test_another_class_leaves_the_mask_as_it_was() -> None:
+    """Nobody moved a point: what was shown by its outline is no outline for that."""
+    frame = POLYGONS._replace(labels={"car": "car", "bus": "bus"})
+    regions = regions_of([ring()], frame)
+    for region in regions:
+        region["value"]["polygonlabels"] = ["bus"]
+    (change,) = read_answer(regions, frame, shown=[ring()], origin="human:p1", round=1, prefix="r1").objects
+    assert (change.action, change.iou, change.row.category) == ("relabelled", 1.0, "bus")
+    assert change.row.segmentation == ring().segmentation
+    assert (change.row.parent_id, change.row.origin, change.row.status) == ("i#ring", "human:p1", "truth")
+
+
 def test_holes_of_polygons_are_cut_open_too_and_a_brush_comes_first() -> None:
     hollow = [[[10, 10, 90, 10, 90, 90, 10, 90], [40, 40, 60, 40, 60, 60, 40, 60]]]
     row = msgspec.structs.replace(ring(), segmentation=None, polygons=hollow, x=10, y=10, w=80, h=80)

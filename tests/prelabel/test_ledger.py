@@ -60,15 +60,40 @@ def test_a_worker_lost_by_accident_costs_nothing() -> None:
 
 
 def test_workers_that_die_whatever_they_do_end_the_run() -> None:
-    """Sixteen images of which no single one is done: that is a machine without memory, and no image is blamed."""
-    ledger = Ledger([shard(0, *"abcdefgh"), shard(1, *"ijklmnop")])
-    with pytest.raises(CurateError, match=r"15 worker processes died, one after the other; .* fewer --jobs"):
-        worked_off(ledger, set("abcdefghijklmnop"))
+    """Not one image is done: that is a machine without memory, and no image is blamed."""
+    names = [f"{i:02}" for i in range(40)]
+    ledger = Ledger([shard(0, *names[:20]), shard(1, *names[20:])])
+    with pytest.raises(CurateError, match=r"die of every image \(10 of 10, each tried 3 times\); .* fewer --jobs"):
+        worked_off(ledger, set(names))
+
+
+@pytest.mark.parametrize(
+    "deadly",
+    [
+        [f"{s}-{i}" for s in range(30) for i in (7,)],  # one in each shard
+        [f"29-{i}" for i in range(31, 40)],  # nine at the very end
+        [f"{s}-{i}" for s in range(30) for i in (0, 1, 2, 20, 38, 39)],
+    ],
+)
+def test_many_images_that_kill_among_others_are_all_found(deadly: list[str]) -> None:
+    shards = [shard(s, *(f"{s}-{i}" for i in range(40))) for s in range(30)]
+    done, _ = worked_off(Ledger(shards), set(deadly))
+    assert len(done) == 30
+    assert {task.image_id for one in done for task in one.tasks if task.problem == POISONOUS} == set(deadly)
+
+
+def test_many_workers_lost_at_once_cost_nothing() -> None:
+    """As where the machine's memory ran out once: sixty jobs are lost, and all are done the second time."""
+    ledger = Ledger([shard(i, f"{i}") for i in range(60)])
+    jobs = [take(ledger) for _ in range(60)]
+    for job in jobs:
+        ledger.lost(job)
+    assert sorted(worked_off(ledger, set())[0]) == sorted(job.shard for job in jobs)
 
 
 def test_a_shard_that_is_too_much_as_a_whole_ends_the_run() -> None:
     ledger = Ledger([shard(7, "a", "b")])
-    with pytest.raises(CurateError, match=r"die of shard 7, though of none of its images alone; .* --shard-size"):
+    with pytest.raises(CurateError, match=r"die of shard 7, though of none .* left; .* --shard-size"):
         for _ in range(100):
             job = take(ledger)
             if job.alone:

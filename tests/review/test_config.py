@@ -62,7 +62,10 @@ def test_any_name_is_written_so_that_it_is_read_again(names: list[str]) -> None:
     made = config([(name, None) for name in names], BOTH)
     tree = ElementTree.fromstring(made.xml)
     (control,) = tree.iter("RectangleLabels")
-    assert [label.get("value") for label in control] == names
+    assert [label.get("value") for label in control] == list(made.labels)
+    assert list(made.labels.values()) == names
+    usual = [name for name in names if name.isprintable() and name == name.strip() and not name.startswith("$")]
+    assert [label for label, name in made.labels.items() if name in usual] == usual
     assert list(made.labels.values()) == names
 
 

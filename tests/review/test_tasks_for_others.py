@@ -17,8 +17,14 @@ from curate.model import Annotation, Record
 from tests.review.conftest import Studio, toy
 
 
-@pytest.mark.parametrize("shape", [None, "polygon", "brush", "box"])
-def test_a_server_takes_the_tasks(studio: Studio, tmp_path: Path, shape: str | None) -> None:
+@pytest.mark.parametrize(("shape", "linked"), [(None, False), ("polygon", True), ("brush", False), ("box", False)])
+def test_a_server_takes_the_tasks(studio: Studio, tmp_path: Path, shape: str | None, linked: bool) -> None:
+    """Also where the folder of the images is a link in the server's."""
+    folder = studio.root / "pics ü#1"
+    if linked:
+        link = studio.root / "linked"
+        link.symlink_to(folder)
+        folder = link
     y, x = np.ogrid[:48, :64]
     disk = rle_from_mask((x - 30) ** 2 + (y - 20) ** 2 < 100)
     made = toy(studio.root, 4)
@@ -40,7 +46,8 @@ def test_a_server_takes_the_tasks(studio: Studio, tmp_path: Path, shape: str | N
     ]
     table = from_records(made.info, more).table("annotations")
     dataset = made.replace(annotations=pa.concat_tables([made.table("annotations"), table]))
-    counts = labelstudio.write(dataset, tmp_path / "out", shape=shape, document_root=studio.root)
+    roots = {"toy": str(folder)}
+    counts = labelstudio.write(dataset, tmp_path / "out", shape=shape, document_root=studio.root, roots=roots)
     assert (counts["images"], counts["files"]) == (4, 1)
     hand = studio.hand()
     config = (tmp_path / "out" / "labelling_config.xml").read_text("utf-8")
@@ -48,8 +55,7 @@ def test_a_server_takes_the_tasks(studio: Studio, tmp_path: Path, shape: str | N
     tasks = json.loads((tmp_path / "out" / "tasks-00001.json").read_bytes())
     answer = hand.send("POST", f"/api/projects/{project}/import", tasks)  # it checks predictions against the config
     assert (answer["task_count"], answer["prediction_count"]) == (4, counts["predictions"])
-    folder = str(studio.root / "pics ü#1")
-    storage = {"project": project, "path": folder, "title": "pictures", "use_blob_urls": True}
+    storage = {"project": project, "path": str(folder), "title": "pictures", "use_blob_urls": True}
     hand.send("POST", "/api/storages/localfiles", storage)
     there = {task["data"]["key"]: task for task in hand.pages("/api/tasks", project=project, fields="all")}
     assert len(there) == 4

@@ -110,6 +110,28 @@ def test_each_fault(tasks: Callable[..., Report], damage: Callable[[Json], objec
     assert [(one.code, one.severity) for one in report.findings] == [(code, severity)]
 
 
+@pytest.mark.parametrize(
+    ("regions", "codes"),
+    [
+        ([box("r"), painted(mask())], []),
+        ([box("r", x=900)], ["L04"]),
+        ([box("r"), box("r")], ["L01"]),
+        ([box("r") | {"original_width": -3}], ["L03"]),
+        ([painted([1, 2])], ["M11"]),
+        ([box("r", rectanglelabels=[])], ["L06"]),
+    ],
+)
+def test_what_people_were_shown_is_checked_too(
+    tasks: Callable[..., Report], regions: list[Json], codes: list[str]
+) -> None:
+    """Tasks that are to be imported have predictions alone; exports may have their ids instead."""
+    shown = {"model_version": "sam", "result": regions}
+    report = tasks(lambda data: data.append({"data": {"image": "c.jpg"}, "predictions": [shown, 7]}))
+    assert [one.code for one in report.findings] == codes
+    assert report.counts == {"tasks": 3, "annotations": 3, "predictions": 1}
+    assert all(".predictions[0].result[" in one.where for one in report.findings)
+
+
 def test_a_secret_is_not_repeated(tasks: Callable[..., Report]) -> None:
     report = tasks(lambda data: data[0]["data"].update(token="canary0123456789abcdef"))
     assert "canary" not in str(report)
