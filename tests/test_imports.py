@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"regular"},
     {"model", "atomic", "engine", "pictures", "plain_pickle", "matlab", "columns", "fingerprints"},
     {"geometry", "dataset", "torch_zip"},
-    {"runlengths", "runorder", "coverage", "tracing", "doubt"},
+    {"runlengths", "runorder", "coverage", "tracing", "turning", "doubt"},
     {"relevance", "brush"},
     {"label_studio"},
     {"merging"},

@@ -127,7 +127,7 @@ def _images(
     dataset: Dataset, annotations: pa.Table, counts: Counter[str]
 ) -> Iterator[tuple[dict[str, Any], list[Annotation]]]:
     """Each image that has a file, with its annotations, in the order of the tables."""
-    images = dataset.table("images").select(["id", "source", "file_name", "width", "height"])
+    images = dataset.table("images").select(["id", "source", "file_name", "width", "height", "orientation"])
     place = positions(annotations["image_id"], images["id"])
     order = np.argsort(place, kind="stable")
     bounds = np.searchsorted(place[order], np.arange(images.num_rows + 1))
@@ -166,7 +166,7 @@ def _task(
     task: dict[str, Any] = {"data": {"image": address, "key": image["id"], "title": image["id"]}}
     shown = _shown(rows, image, tools, counts)
     if shown:
-        frame = Frame(image["id"], image["width"], image["height"], page.labels, controls(tools))
+        frame = Frame(image["id"], image["width"], image["height"], page.labels, controls(tools), image["orientation"])
         prediction: dict[str, Any] = {"model_version": ", ".join(sorted({row.origin for row in shown}))}
         doubts = [value for row in shown if (value := doubt_of(row.score, row.attributes)) is not None]
         if doubts:

@@ -1,9 +1,10 @@
 """Annotations as Label Studio's regions: boxes, turned boxes, polygons, brush masks.
 
-A region's geometry is in percent of its image, ``px = value / 100 * original``. A turned box turns clockwise about its
-top-left corner *in pixels*. An object of several parts is several regions, of which the others name the first as
-``parentID``. A region's id follows from its annotation's. Where there are polygons only, a mask is shown by its outline
-and a hole by a cut through it, since a polygon of the server has none.
+A region's geometry is in percent of its image, ``px = value / 100 * original``, as people see it: browsers turn a
+picture as its EXIF orientation says. A turned box turns clockwise about its top-left corner *in pixels*. An object of
+several parts is several regions, of which the others name the first as ``parentID``. A region's id follows from its
+annotation's. Where there are polygons only, a mask is shown by its outline and a hole by a cut through it, since a
+polygon of the server has none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from curate import brush, geometry
 from curate.errors import ReviewError
 from curate.model import Annotation, Polygons, Ring
 from curate.tracing import outline, without_holes
+from curate.turning import turned_annotation, turned_size
 
 Region = dict[str, Any]
 Tool = Literal["box", "polygon", "mask"]
@@ -29,10 +31,17 @@ class Frame(NamedTuple):
     """The image that regions lie in, and the labels that they may have."""
 
     image_id: str
-    width: int
+    width: int  # as stored: the page shows the image turned as its orientation says
     height: int
     labels: Mapping[str, str]  # as the server shows it -> category
     controls: Mapping[str, Tool]  # name of a control in the config -> what it draws
+    orientation: int | None = None  # EXIF
+
+    @property
+    def shown(self) -> Frame:
+        """The frame that people see, and that regions are measured in."""
+        width, height = turned_size((self.width, self.height), self.orientation)
+        return self._replace(width=width, height=height, orientation=None)
 
 
 def controls(tools: Iterable[Tool]) -> dict[str, Tool]:
@@ -52,8 +61,10 @@ def regions_of(rows: Sequence[Annotation], frame: Frame) -> list[Region]:
         ReviewError: a row has no shape that the round's tools can show, or a class that its config does not have.
     """
     names = {category: label for label, category in frame.labels.items()}
+    size, orientation, frame = (frame.width, frame.height), frame.orientation, frame.shown
     regions: list[Region] = []
     for row in rows:
+        row = turned_annotation(row, size, orientation)
         if row.x is None:  # a label of the whole image is no region
             continue
         if row.category not in names:

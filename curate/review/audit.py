@@ -78,7 +78,7 @@ def draw(dataset: Dataset, plan: Plan, ranks: Ranks | None = None) -> Drawn:
         raise UsageError("plan, ranked", f"{one.ranked} per class", "expected result lists", "give --results")
     images = dataset.table("images")
     ids = plain(images["id"]).to_pylist()
-    sizes = list(zip(plain(images["width"]).to_pylist(), plain(images["height"]).to_pylist(), strict=True))
+    sizes = list(zip(*(images[name].to_pylist() for name in ("width", "height", "orientation")), strict=True))
     place = {image: i for i, image in enumerate(ids)}
     items: list[Item] = []
     counts: dict[str, int] = {}
@@ -93,7 +93,7 @@ def draw(dataset: Dataset, plan: Plan, ranks: Ranks | None = None) -> Drawn:
             if len(top) < one.ranked and at >= 0 and negative[at]:
                 top.setdefault(at, rank)
         for at in sorted(sample | set(top)):
-            width, height = sizes[at]
+            width, height, orientation = sizes[at]
             if width is None or height is None:
                 raise UsageError(f"image {ids[at]}", "has no known size", "expected width and height")
             items.append(
@@ -102,6 +102,7 @@ def draw(dataset: Dataset, plan: Plan, ranks: Ranks | None = None) -> Drawn:
                     image_id=ids[at],
                     width=width,
                     height=height,
+                    orientation=orientation,
                     target=name,
                     sequence=sequences.get(ids[at]),
                     drawn=at in sample,

@@ -85,6 +85,7 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     image_id: str
     width: int
     height: int
+    orientation: Annotated[int | None, Meta(description="EXIF orientation; people see the image turned by it")] = None
     target: Annotated[str | None, Meta(description="class or query group; null for all classes")] = None
     queries: Annotated[tuple[str, ...], Meta(description="queries of the group, all shown")] = ()
     sequence: Annotated[str | None, Meta(description="source/sequence of the image")] = None
@@ -303,9 +304,8 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
             are asked for and there are none.
     """
     images = dataset.table("images")
-    sizes = {
-        i: (w, h) for i, w, h in zip(*(plain(images[c]).to_pylist() for c in ("id", "width", "height")), strict=True)
-    }
+    columns = (plain(images[name]).to_pylist() for name in ("id", "width", "height", "orientation"))
+    sizes = {image: size for image, *size in zip(*columns, strict=True)}
     names = plain(dataset.table("categories")["name"]).to_pylist()
     missing = sorted(set(plan.classes) - set(names))
     if missing:
@@ -341,7 +341,7 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
             raise UsageError("plan, ties", f"nothing in {what} is undecided", expected)
     items = []
     for image, target, queries in found:
-        width, height = sizes.get(image, (None, None))
+        width, height, orientation = sizes.get(image, (None, None, None))
         if width is None or height is None:
             raise UsageError(f"image {image}", "has no known size", "expected width and height", "import with --root")
         name = image if target is None else f"{image}@{target}"
@@ -351,6 +351,7 @@ def items_of(dataset: Dataset, plan: Plan) -> list[Item]:
                 image_id=image,
                 width=width,
                 height=height,
+                orientation=orientation,
                 target=target,
                 queries=queries,
                 sequence=sequences.get(image),

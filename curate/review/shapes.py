@@ -21,6 +21,7 @@ import numpy as np
 from curate import brush, geometry
 from curate.label_studio.regions import TOOLS, TYPES, Frame, Region, Tool, regions_of, turned_corners
 from curate.model import Annotation, Finding, Polygons, Ring, Rle, finding
+from curate.turning import back, turned_annotation
 
 Action = Literal["unchanged", "moved", "relabelled", "added"]
 TOLERANCE = 0.01  # percent that a region may leave its image without being reported
@@ -86,8 +87,11 @@ def read_answer(
             named = msgspec.structs.replace(named, origin=origin, round=round, parent_id=old)
             objects.append(Change(named, "relabelled", old, 1.0))
             continue
-        made, found = _object(group, frame, f"{frame.image_id}#{prefix}-{ids[0]}")
+        made, found = _object(group, frame.shown, f"{frame.image_id}#{prefix}-{ids[0]}")
         problems += found
+        if made is not None:
+            size = frame.shown.width, frame.shown.height
+            made = turned_annotation(made, size, back(frame.orientation))
         if old is not None:
             kept.add(old)
         if made is not None:

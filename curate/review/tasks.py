@@ -45,7 +45,8 @@ class Material(NamedTuple):
         labels = self.config(job.round).labels
         if self.plan.unit == "class":
             labels = {label: name for label, name in labels.items() if name == item.target}
-        return Frame(item.image_id, item.width, item.height, labels, controls(self.plan.rounds[job.round].tools))
+        tools = controls(self.plan.rounds[job.round].tools)
+        return Frame(item.image_id, item.width, item.height, labels, tools, item.orientation)
 
     def shown(self, job: Job) -> list[Annotation]:
         """The rows that a job starts from: an earlier answer, or what the dataset has."""

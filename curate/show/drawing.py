@@ -143,19 +143,6 @@ def turn(picture: PilImage.Image, orientation: int | None) -> PilImage.Image:
     return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
-def turned_box(box: tuple[float, float, float, float], size: tuple[int, int], orientation: int | None) -> Any:
-    """Left, top, right, bottom in a view of ``size`` (before turning) as they lie after :func:`turn`."""
-    left, top, right, bottom = box
-    width, height = size
-    if orientation in (5, 6, 7, 8):  # x and y are exchanged: first flip along the diagonal
-        left, top, right, bottom, width, height = top, left, bottom, right, height, width
-    if orientation in (2, 3, 6, 7):
-        left, right = width - right, width - left
-    if orientation in (3, 4, 7, 8):
-        top, bottom = height - bottom, height - top
-    return left, top, right, bottom
-
-
 def overlay(
     marks: Iterable[Mark], frame: tuple[int, int], view: View, *, fill: bool = True, line: int = 1
 ) -> PilImage.Image:

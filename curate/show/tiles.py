@@ -18,7 +18,8 @@ from curate.dataset import Dataset
 from curate.errors import CurateError, SourceError, printable
 from curate.geometry import Box
 from curate.pictures import below, decoding, grey_bytes, read_header
-from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels, turn, turned_box
+from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels, turn
+from curate.turning import turned_box
 
 _GREY = (128, 128, 128)
 _SMALLEST_CROP = 32  # px of the frame

@@ -8,9 +8,9 @@ import pytest
 
 from curate.errors import ReviewError
 from curate.geometry import rle_bounds, rle_from_mask, rle_from_polygons, rle_iou
-from curate.label_studio.regions import Frame, controls, regions_of
+from curate.label_studio.regions import Frame, Region, controls, regions_of
 from curate.model import Annotation
-from curate.review.shapes import pixels, read_answer
+from curate.review.shapes import Change, pixels, read_answer
 
 POLYGONS = Frame("i", 320, 200, {"car": "car"}, controls(["polygon"]))
 
@@ -75,3 +75,36 @@ def test_a_box_alone_or_a_mask_without_a_pixel_has_no_outline() -> None:
     other = msgspec.structs.replace(ring(), segmentation=rle_from_mask(np.ones((3, 3))))
     with pytest.raises(ReviewError, match="M05"):
         regions_of([other], POLYGONS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_is_shown_turned(orientation: int) -> None:
+    """Shapes are shown where people see the object, and what they draw there comes back in the stored frame."""
+    everything = controls(["box", "polygon", "mask"])
+    frame = Frame("i", 320, 200, {"car": "car"}, everything, orientation)
+    box = Annotation(id="i#b", image_id="i", category="car", x=10, y=20, w=80, h=40)
+    triangle = msgspec.structs.replace(box, id="i#p", polygons=[[[10.0, 20, 90, 20, 90, 60]]])
+    rows = [box, triangle, ring()]
+    regions = regions_of(rows, frame)
+    sides = {(region["original_width"], region["original_height"]) for region in regions}
+    assert sides == {(200, 320) if orientation > 4 else (320, 200)}
+    first = regions[0]["value"]
+    centre = first["x"] + first["width"] / 2, first["y"] + first["height"] / 2
+    across, down = 50 / 320 * 100, 40 / 200 * 100  # of the stored picture
+    exchanged = (down, across) if orientation > 4 else (across, down)
+    left, top = (2, 3, 6, 7), (3, 4, 7, 8)
+    expected = [100 - v if orientation in m else v for v, m in zip(exchanged, (left, top), strict=True)]
+    assert centre == pytest.approx(expected)
+
+    def read(given: list[Region]) -> list[Change]:
+        return list(read_answer(given, frame, shown=rows, origin="human:p1", round=1, prefix="r1").objects)
+
+    assert [(change.action, change.row) for change in read(regions)] == [("unchanged", row) for row in rows]
+    # Drawn anew: the same places, in the stored frame.
+    for number, region in enumerate(regions):
+        region["id"] = f"new{number}"
+    made = [change.row for change in read(regions)]
+    assert [(row.x, row.y, row.w, row.h) for row in made] == [pytest.approx((r.x, r.y, r.w, r.h)) for r in rows]
+    assert np.reshape(made[1].polygons, (-1, 2)) == pytest.approx(np.reshape(triangle.polygons, (-1, 2)))
+    assert made[2].segmentation == ring().segmentation
+    assert [row.area for row in made[:2]] == [pytest.approx(3200), pytest.approx(1600, rel=0.05)]

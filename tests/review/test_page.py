@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as PilImage
 
 from curate import store
 from curate.dataset import from_records
-from curate.model import Annotation, Category, Image
+from curate.model import Annotation, Category, Image, Info, SourceRecord
 from curate.review import folder, rounds, tasks
 from curate.review.plan import preset
 from tests.review.conftest import PASSWORD, PEOPLE, Case, Studio, pull, push, review_of, toy
@@ -222,6 +224,57 @@ def test_a_box_changed_by_hand_comes_back_at_its_new_pixels(studio: Studio, tmp_
     assert (did.action, did.shown) == ("moved", row.id)
     inter, both = (10.0 + 20.5 - 22.0) * (8.0 + 16.0 - 17.0), 20.5 * 16.0 + 25.5 * 20.0
     assert did.iou == pytest.approx(inter / (both - inter), abs=0.01)
+
+
+def turned_picture(studio: Studio, path: Path) -> Case:
+    """A picture of 48 x 64 px that is shown as 64 x 48 (EXIF orientation 6), red where its one box is."""
+    pixels = np.full((64, 48, 3), 40, np.uint8)
+    pixels[10:30, 8:24] = (230, 20, 20)
+    picture = PilImage.fromarray(pixels)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    (studio.root / "turned").mkdir()
+    picture.save(studio.root / "turned" / "a.jpg", quality=95, exif=exif)
+    image = Image(id="turned/a", source="turned", file_name="a.jpg", width=48, height=64, orientation=6)
+    box = {"x": 8.0, "y": 10.0, "w": 16.0, "h": 20.0, "area": 320.0}
+    row = Annotation(id="turned/a#0", image_id="turned/a", category="car", status="proposal", score=0.5, **box)
+    info = Info(
+        name="turned", sources={"turned": SourceRecord(title="T")}, roots={"turned": str(studio.root / "turned")}
+    )
+    dataset = from_records(info, [Category(name="car"), image, row])
+    store.write(dataset, path / "ds")
+    rule = {"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}
+    plan = preset("quick", ("p1",), rounds=[rule], seed=91)
+    made = folder.init(dataset, str(path / "ds"), plan, path / "review")
+    folder.write_people(made.folder, studio.people)
+    return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
+
+
+def test_a_picture_that_browsers_turn(studio: Studio, tmp_path: Path, artefacts: Path) -> None:
+    """The box lies over the red on the screen; moved there, it comes back moved in the picture as it is stored."""
+    case = turned_picture(studio, tmp_path)
+    push(studio, case)
+    with at_the_task(studio, case, tmp_path) as tab:
+        left, top, scale, other, *_ = tab.value(FRAME)
+        assert scale == pytest.approx(other, rel=0.01)
+        tab.picture(artefacts / "turned.png")
+        (shown,) = tab.value("Htx.annotationStore.selected.serializeAnnotation()")
+        assert (shown["original_width"], shown["original_height"]) == (64, 48)
+        seen = np.asarray(PilImage.open(artefacts / "turned.png").convert("RGB")).astype(int)
+        red = (seen[:, :, 0] > 150) & (seen[:, :, 1] < 100) & (seen[:, :, 2] < 100)
+        rows, columns = np.nonzero(red[int(top) : int(top + 48 * scale), int(left) : int(left + 64 * scale)])
+        around = [columns.min() / scale, rows.min() / scale, columns.max() / scale, rows.max() / scale]
+        assert around == pytest.approx([34, 8, 54, 24], abs=1.5)  # 64 - 10 - 20, 8, and 20 x 16 from there
+        value = shown["value"]
+        box = [value["x"] * 0.64, value["y"] * 0.48, value["width"] * 0.64, value["height"] * 0.48]
+        assert box == pytest.approx([34, 8, 20, 16], abs=0.01)
+        tab.drag(left + 44 * scale, top + 16 * scale, 5 * scale, 3 * scale)
+        submit(tab, "fix")
+    assert pull(studio, case).problems == ()
+    (standing,) = case.read().state.items.values()
+    (made,) = standing.results[0].objects
+    # To the right on the screen is up in the stored picture, and down is to the right.
+    assert (made.x, made.y, made.w, made.h) == pytest.approx((11.0, 5.0, 16.0, 20.0), abs=0.2)
 
 
 SHOWN = "[...document.querySelectorAll('.lsf-labels .lsf-label')].filter(e => e.offsetParent)"

@@ -15,8 +15,9 @@ from PIL import ImageOps
 
 from curate.geometry import rle_from_mask
 from curate.model import Rle
-from curate.show.drawing import Mark, View, colour_of, overlay, place_labels, turn, turned_box
+from curate.show.drawing import Mark, View, colour_of, overlay, place_labels, turn
 from curate.sources import label_table
+from curate.turning import turned_box
 
 FRAME = (40, 30)
 WHOLE = View((0, 0, 40, 30), 1.0)
