@@ -125,7 +125,7 @@ def _ask_pillow(descriptor: int) -> tuple[Header, int]:
             # An end marker before that byte belongs to a thumbnail.
             begin = stream.tell()
             width, height = picture.size
-            return Header(width, height, _orientation(picture), picture.format or "", picture.mode), begin
+            return Header(width, height, orientation_of(picture), picture.format or "", picture.mode), begin
 
 
 def _ends_with(descriptor: int, marker: bytes, head: bytes, begin: int, size: int) -> bool:
@@ -135,7 +135,7 @@ def _ends_with(descriptor: int, marker: bytes, head: bytes, begin: int, size: in
     return marker in tail or _found_in(descriptor, marker, begin)
 
 
-def _orientation(picture: PilImage.Image) -> int | None:
+def orientation_of(picture: PilImage.Image) -> int | None:
     # Only formats that carry EXIF pay for looking: parsing it doubles the cost of a header.
     if "exif" not in picture.info:
         return None

@@ -1,4 +1,4 @@
-"""Boxes, polygons and masks as they lie in a picture that is shown turned, as its EXIF orientation says.
+"""Pictures as they are looked at, turned as their EXIF orientation says; and boxes, polygons and masks in them.
 
 Annotations are made in the stored, unturned frame; viewers (browsers among them) turn. An orientation is 1 to 8, of
 which 5 to 8 exchange width and height (EXIF 2.3, tag 0x0112). Points are pixels from the top-left corner.
@@ -7,13 +7,29 @@ which 5 to 8 exchange width and height (EXIF 2.3, tag 0x0112). Points are pixels
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image as PilImage
 
 from curate.geometry import mask_from_rle, rle_from_mask
 from curate.model import Annotation, Ring, Rle
 
+_T = PilImage.Transpose
+_TURNS = {
+    2: _T.FLIP_LEFT_RIGHT,
+    3: _T.ROTATE_180,
+    4: _T.FLIP_TOP_BOTTOM,
+    5: _T.TRANSPOSE,
+    6: _T.ROTATE_270,
+    7: _T.TRANSVERSE,
+    8: _T.ROTATE_90,
+}
 _EXCHANGED, _MIRRORED, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 Size = tuple[int, int]
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def turned_picture(picture: PilImage.Image, orientation: int | None) -> PilImage.Image:
+    """The stored picture as it is to be looked at."""
+    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
 def turned_size(size: Size, orientation: int | None) -> Size:

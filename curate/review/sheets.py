@@ -16,8 +16,9 @@ from curate.dataset import Dataset
 from curate.errors import ReviewError, SourceError
 from curate.geometry import mask_from_rle
 from curate.model import Rle
-from curate.pictures import decoding
+from curate.pictures import decoding, orientation_of
 from curate.review.plan import Item
+from curate.turning import turned_picture
 
 _SIDE, _GAP = 220, 6  # pixels of one query, and between two
 
@@ -54,7 +55,7 @@ def _query(row: Mapping[str, object], files: Mapping[str, Path], masks: Mapping[
     file = files[str(row["image_id"])]
     try:
         with decoding(file) as opened:
-            picture = opened.convert("RGB")
+            picture, orientation = opened.convert("RGB"), orientation_of(opened)
     except SourceError as error:
         found = f"picture of query {row['id']}: {error.found}"
         raise ReviewError(file, found, error.expected, "give --root, or unpack it again") from None
@@ -68,7 +69,7 @@ def _query(row: Mapping[str, object], files: Mapping[str, Path], masks: Mapping[
         ImageDraw.Draw(light).rectangle((x, y, x + w - 1, y + h - 1), fill=255)
     picture = PilImage.composite(picture, PilImage.new("RGB", picture.size), light)
     picture.thumbnail((_SIDE, _SIDE))
-    return picture
+    return turned_picture(picture, orientation)  # as the browser turns the image beside it
 
 
 def _address(pictures: Sequence[PilImage.Image]) -> str:

@@ -23,17 +23,7 @@ from curate.geometry import Box, check_ring, check_rle, mask_from_rle, rle_bound
 from curate.model import Polygons, Rle
 
 Colour = tuple[int, int, int]
-_T = PilImage.Transpose
 # EXIF orientation -> how the stored picture is turned for viewing.
-_TURNS = {
-    2: _T.FLIP_LEFT_RIGHT,
-    3: _T.ROTATE_180,
-    4: _T.FLIP_TOP_BOTTOM,
-    5: _T.TRANSPOSE,
-    6: _T.ROTATE_270,
-    7: _T.TRANSVERSE,
-    8: _T.ROTATE_90,
-}
 _LABELLED_FROM = 22  # view pixels; the colour must do for smaller boxes
 _FAR = 100.0  # view pixels outside the view that are still told apart
 # Lightness and chroma of the colours, in Oklab; the hue adds to these.
@@ -136,11 +126,6 @@ def mark_of(row: dict[str, Any]) -> Mark:
         row["score"],
         row["instance"],
     )
-
-
-def turn(picture: PilImage.Image, orientation: int | None) -> PilImage.Image:
-    """The stored picture as it is to be looked at."""
-    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
 def overlay(

@@ -18,8 +18,8 @@ from curate.dataset import Dataset
 from curate.errors import CurateError, SourceError, printable
 from curate.geometry import Box
 from curate.pictures import below, decoding, grey_bytes, read_header
-from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels, turn
-from curate.turning import turned_box
+from curate.show.drawing import Label, Mark, View, mark_of, overlay, place_labels
+from curate.turning import turned_box, turned_picture
 
 _GREY = (128, 128, 128)
 _SMALLEST_CROP = 32  # px of the frame
@@ -154,14 +154,14 @@ def _tile(
         for mark in marks
         if mark.box
     ]
-    turned = turn(drawn, orientation)
+    turned = turned_picture(drawn, orientation)
     caption = _caption(frame, orientation, marks, around)
     return Tile(
         name,
         row["id"],
         caption,
         turned.size,
-        turn(seen, orientation),
+        turned_picture(seen, orientation),
         turned,
         tuple(place_labels(placed, turned.size, look.text)),
         tuple(marks),
@@ -216,7 +216,7 @@ def _open(
     size = (header.width, header.height)
     if recorded != size and recorded == size[::-1] and orientation in (5, 6, 7, 8):
         # The annotations were made on the turned picture: nothing is left to turn.
-        return turn(picture, orientation), None, None
+        return turned_picture(picture, orientation), None, None
     note = None if recorded == size else f"the file has {size[0]} × {size[1]} px"
     return picture, orientation, note
 

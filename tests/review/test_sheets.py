@@ -43,6 +43,22 @@ def test_all_queries_of_a_group_side_by_side(tmp_path: Path) -> None:
         sheets(dataset, items, {"t/a": tmp_path / "gone.png"})
 
 
+def test_a_query_is_turned_as_the_browser_turns_the_image_beside_it(tmp_path: Path) -> None:
+    picture = PilImage.new("RGB", (100, 50), (200, 200, 200))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    records = [
+        Image(id="t/a", source="t", width=100, height=50, orientation=6),
+        Query(id="q", kind="box", group="g", image_id="t/a", x=0, y=0, w=50, h=50),
+    ]
+    items = [Item(id="i@g", image_id="i", width=1, height=1, target="g", queries=("q",))]
+    (address,) = sheets(from_records(Info(name="t"), records), items, {"t/a": tmp_path / "a.jpg"}).values()
+    pixels = np.asarray(PilImage.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("L"), int)
+    # 50 x 100 px now: what was on the left is above, and the paper is white beside it.
+    assert [pixels[25, 25] > 150, pixels[75, 25] > 150, pixels[25, 100] > 240] == [True, False, True]
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["pipe", "folder", "rubbish", "cut", "bomb"])
 def test_a_query_that_is_no_picture(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from PIL import ImageOps
 
 from curate.geometry import rle_from_mask
 from curate.model import Rle
-from curate.show.drawing import Mark, View, colour_of, overlay, place_labels, turn
+from curate.show.drawing import Mark, View, colour_of, overlay, place_labels
 from curate.sources import label_table
-from curate.turning import turned_box
+from curate.turning import turned_box, turned_picture
 
 FRAME = (40, 30)
 WHOLE = View((0, 0, 40, 30), 1.0)
@@ -147,7 +147,7 @@ def test_turning_follows_pillows_reading_of_exif(orientation: int) -> None:
     stream = io.BytesIO()
     stored.save(stream, "PNG", exif=exif)
     expected = ImageOps.exif_transpose(PilImage.open(stream))
-    np.testing.assert_array_equal(np.asarray(turn(stored, orientation)), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(turned_picture(stored, orientation)), np.asarray(expected))
 
 
 @pytest.mark.parametrize("orientation", [None, *range(1, 9)])
@@ -155,7 +155,7 @@ def test_boxes_turn_with_the_picture(orientation: int | None) -> None:
     width, height = 50, 30
     stored = np.zeros((height, width), np.uint8)
     stored[4:10, 12:33] = 255  # left 12, top 4, right 33, bottom 10
-    ys, xs = np.nonzero(np.asarray(turn(PilImage.fromarray(stored), orientation)))
+    ys, xs = np.nonzero(np.asarray(turned_picture(PilImage.fromarray(stored), orientation)))
     expected = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
     assert turned_box((12, 4, 33, 10), (width, height), orientation) == expected
 
