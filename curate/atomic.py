@@ -132,8 +132,8 @@ def _kind(file: Path) -> str:
 
 
 def _not_ours(path: Path) -> UsageError:
-    hint = "--overwrite replaces only curate's own output; name another place, or remove it yourself"
-    return UsageError(path, "exists and was not written by curate", hint=hint)
+    hint = "--overwrite replaces only what the same command wrote; name another place, or remove it yourself"
+    return UsageError(path, "exists and is no output of this command", hint=hint)
 
 
 def _exists(path: Path) -> UsageError:

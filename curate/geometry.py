@@ -127,13 +127,13 @@ def rle_from_polygons(polygons: Polygons, width: int, height: int) -> Rle:
     The rings must have passed :func:`check_ring`.
     """
     parts = []
-    for outer, *holes in polygons:
+    for outer, *holes in filter(None, polygons):
         part = coco_mask.frPyObjects([outer], height, width)
         for hole in holes:
             (rle,) = coco_mask.frPyObjects([hole], height, width)
             part = [coco_mask.merge([*part, _to_coco(complement(_from_coco(rle)))], intersect=True)]
         parts += part
-    return _from_coco(coco_mask.merge(parts))
+    return _from_coco(coco_mask.merge(parts)) if parts else rle_from_counts([width * height], width, height)
 
 
 def rle_from_mask(mask: NDArray[Any]) -> Rle:

@@ -102,9 +102,9 @@ def test_only_our_own_output_is_ever_replaced(tmp_path: Path) -> None:
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "chapter 1").write_text("years of work")
-    with pytest.raises(UsageError, match="thesis: exists and was not written by curate"):
+    with pytest.raises(UsageError, match="thesis: exists and is no output of this command"):
         make(thesis, "x", overwrite=True)
-    with pytest.raises(UsageError, match="was not written by curate"):
+    with pytest.raises(UsageError, match="is no output of this command"):
         check_output(thesis / "chapter 1", overwrite=True, ours=ours)
     (tmp_path / "dangling").symlink_to("nowhere")
     with pytest.raises(UsageError, match="dangling: already exists"):
@@ -359,7 +359,7 @@ def test_a_file_of_another_kind_is_never_replaced(tmp_path: Path, old: bytes, ne
             stream.write(new)
     else:
         with (
-            pytest.raises(UsageError, match=r"file: exists and was not written by curate; .*name another place"),
+            pytest.raises(UsageError, match=r"file: exists and is no output of this command; .*name another place"),
             atomic_file(file, overwrite=True) as stream,
         ):
             stream.write(new)

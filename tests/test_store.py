@@ -261,7 +261,7 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "0001.png").touch()
     for attempt in (store.ready_to_write, lambda path, overwrite: store.write(dataset(), path, overwrite=overwrite)):
-        with pytest.raises(UsageError, match="raw: exists and was not written by curate"):
+        with pytest.raises(UsageError, match="raw: exists and is no output of this command"):
             attempt(tmp_path / "raw", overwrite=True)
     assert [file.name for file in (tmp_path / "raw").iterdir()] == ["0001.png"]
 

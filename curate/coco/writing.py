@@ -18,7 +18,7 @@ from curate.columns import plain, positions
 from curate.dataset import Dataset
 from curate.engine import collector_paused
 from curate.errors import SchemaError, UsageError
-from curate.geometry import rle_from_polygons
+from curate.geometry import check_ring, rle_from_polygons
 from curate.model import SCHEMA_VERSION
 
 CHUNK = 50_000
@@ -355,7 +355,8 @@ def _shapes(table: pa.Table, images: pa.Table) -> tuple[Any, Any]:
         else:
             row = images.filter(pc.equal(images["id"], table["image_id"][i]))
             width, height = row["width"][0].as_py(), row["height"][0].as_py()
-            if width and height:
+            sound = width and height and not any(check_ring(ring, width, height) for part in parts for ring in part)
+            if sound:  # others crash pycocotools; they stay polygons, as they were found
                 segmentation[i] = msgspec.to_builtins(rle_from_polygons(parts, width, height))
     return segmentation, own if any(parts is not None for parts in own) else None
 

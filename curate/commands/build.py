@@ -26,7 +26,7 @@ def command() -> None:
     """Make a dataset out of another: subsets, splits, support sets, hidden tests."""
 
 
-@command.command("subset")
+@command.command("subset", short_help="Filter a dataset.")
 @dataset_argument
 @output_options("the subset", required=False)
 @click.option(
@@ -126,7 +126,7 @@ def split() -> None:
     """Divide a dataset."""
 
 
-@split.command("query-gallery")
+@split.command("query-gallery", short_help="Choose queries and their gallery.")
 @dataset_argument
 @output_options("the split dataset", required=False)
 @click.option(
@@ -212,7 +212,7 @@ def _text(path: Path) -> str:
         raise UsageError(path, f"is no UTF-8 text (byte {error.start})", "expected ids, one a line") from None
 
 
-@split.command("train-val-test")
+@split.command("train-val-test", short_help="Divide by group, rare classes everywhere.")
 @dataset_argument
 @output_options("the divided dataset", required=False)
 @click.option(
@@ -284,7 +284,7 @@ def _number(option: str, text: str, name: str) -> float:
         raise UsageError(f"{option} {text!r}", "is no share", "expected for example train=0.8") from None
 
 
-@command.command("support")
+@command.command("support", short_help="Examples of each class.")
 @dataset_argument
 @output_options("the dataset with support sets", required=False)
 @click.option(
@@ -331,7 +331,7 @@ def support(
     finish(build_support(read, **options), as_json=as_json, quiet=quiet)
 
 
-@command.command("leakage")
+@command.command("leakage", short_help="Find or mend what two sides share.")
 @dataset_argument
 @output_options("the dataset without leaks", required=False)
 @click.option("--look", type=_LEAKS, multiple=True, help="Look for this kind.  [default: copy, sequence]")
@@ -424,7 +424,7 @@ def leakage(
     finish(build_without_leaks(read, **linked, **options), as_json=as_json, quiet=quiet)
 
 
-@command.command("hidden")
+@command.command("hidden", short_help="Withhold the labels of a split.")
 @dataset_argument
 @output_options("what is published", required=False)
 @click.option("--key", type=click.Path(path_type=Path), help="Where to write the key: the labels that are withheld.")

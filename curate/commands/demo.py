@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @output_options("the tour")
 @click.option("--prelabel", is_flag=True, help="Also draw masks with three segmenters; needs the extra 'sam'.")
 @click.option(
-    "--review", is_flag=True, help="Also let three played people outline things in a real Label Studio; some minutes."
+    "--review",
+    is_flag=True,
+    help="Also let three played people outline things in a real Label Studio; a minute or two.",
 )
 @report_options
 def command(output: Path, overwrite: bool, prelabel: bool, review: bool, as_json: bool, quiet: bool) -> int:

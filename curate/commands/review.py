@@ -41,7 +41,7 @@ def command() -> None:
     """
 
 
-@command.command("serve")
+@command.command("serve", short_help="Start a Label Studio of your own here.")
 @click.option(
     "--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder above those that the images lie in."
 )
@@ -82,7 +82,7 @@ def serve(root: Path | None, data: Path, port: int | None, end: bool, as_json: b
     return 0
 
 
-@command.command("init")
+@command.command("init", short_help="Make the folder of a new review.")
 @dataset_argument
 @click.option("--plan", required=True, metavar="NAME|FILE", help="A preset, or a plan.yaml.")
 @click.option("--annotator", "annotators", multiple=True, metavar="NAME", help="A pseudonym; for a preset.")
@@ -172,7 +172,7 @@ def init(
     return 0
 
 
-@command.command("join")
+@command.command("join", short_help="Give a person of the plan an account.")
 @review_argument
 @click.argument("person")
 @click.argument("email")
@@ -227,7 +227,7 @@ def join(
     return 0
 
 
-@command.command("push")
+@command.command("push", short_help="Put all open work on the server.")
 @review_argument
 @root_option
 @server_options
@@ -259,7 +259,7 @@ def push(
     return 0
 
 
-@command.command("pull")
+@command.command("pull", short_help="Bring home what people did.")
 @review_argument
 @root_option
 @server_options
@@ -287,7 +287,7 @@ def pull(
     return 0
 
 
-@command.command("take")
+@command.command("take", short_help="Accept what was only reported.")
 @review_argument
 @click.argument("annotation")
 @report_options
@@ -306,7 +306,7 @@ def take(review: Path, annotation: str, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-@command.command("status")
+@command.command("status", short_help="What is open, done, skipped, rejected.")
 @review_argument
 @report_options
 def status(review: Path, as_json: bool, quiet: bool) -> int:
@@ -343,7 +343,7 @@ def status(review: Path, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-@command.command("agreement")
+@command.command("agreement", short_help="How well people agree.")
 @review_argument
 @click.option("--all", "every", is_flag=True, help="Also what is seldom asked for: sweep, kappas, STAPLE, drift, ...")
 @click.option(
@@ -413,7 +413,7 @@ def agreement(
     return 0
 
 
-@command.command("finish")
+@command.command("finish", short_help="Accepted work becomes truth.")
 @review_argument
 @output_options("the reviewed dataset")
 @click.option("--partly", is_flag=True, help="Also while items are open: their rows stay as they are.")

@@ -19,6 +19,7 @@ review`` sees to all this by itself, and brings the answers back.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ from curate.tracing import without_holes
 STATUSES = ("truth", "proposal")
 SHAPES: dict[str, Tool] = {"box": "box", "polygon": "polygon", "brush": "mask"}
 NAMELESS = "object"  # the label of annotations without a class
+_BUCKET = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]*://")
 _ALWAYS = ("images", "predictions", "annotations", "files")
 TASKS, BYTES = 1000, 50_000_000  # in one file
 
@@ -146,7 +148,10 @@ def _address(
     image: Mapping[str, Any], key_prefix: str | None, document_root: Path | None, roots: Mapping[str, str]
 ) -> str:
     if document_root is None:
-        return (LOCAL if key_prefix is None else key_prefix) + quote(f"{image['source']}/{image['file_name']}")
+        place = f"{image['source']}/{image['file_name']}"
+        prefix = LOCAL if key_prefix is None else key_prefix
+        # The name of an object in a bucket is no part of an address on the web: it is taken as it stands.
+        return prefix + (place if _BUCKET.match(prefix) else quote(place))
     if image["source"] not in roots:
         found = f"the folder of {image['source']} is not known"
         raise UsageError(f"image {image['id']}", found, hint=f"give --root {image['source']}=FOLDER")

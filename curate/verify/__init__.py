@@ -16,7 +16,7 @@ import numpy as np
 
 from curate.codes import CODES, Severity
 from curate.dataset import Dataset
-from curate.errors import UsageError
+from curate.errors import UsageError, did_you_mean
 from curate.model import Finding
 from curate.verify import images, kinds, plan, schema, text
 from curate.verify import severities as severity
@@ -132,8 +132,9 @@ def _check_sources(subject: Subject, roots: Mapping[str, Path]) -> None:
     sources = subject.sources()
     for source in roots:
         if source not in sources:
-            known = ", ".join(sources) or "none, since there are no images"
-            raise UsageError(f"--root {source}", "is no source of this input", f"expected one of {known}")
+            expected = f"expected one of {', '.join(sources)}" if sources else "it has no images"
+            found = "is no source of this input"
+            raise UsageError(f"--root {source}", found, expected, did_you_mean(source, sources))
 
 
 def _findings(

@@ -179,3 +179,17 @@ def test_headers_of_another_form_are_no_obstacle(tmp_path: Path, headers: Any) -
     )
     coco.write(held, tmp_path / "out.json")
     assert coco.read(tmp_path / "out.json").table("categories").equals(held.table("categories"))
+
+
+@pytest.mark.parametrize("ring", [[10.0, 10, 1e9, 10, 20, 1e9], [1.0, 1, 2, 2], []])
+def test_polygons_with_holes_that_cannot_be_painted_are_written_as_found(tmp_path: Path, ring: list[float]) -> None:
+    """pycocotools crashes on some; the file is written, and says nothing that it does not know."""
+    hollow = [[ring, [1.0, 1, 2, 2, 3, 3]], []]
+    row = Annotation(id="s/a#0", image_id="s/a", category="car", x=1, y=1, w=9, h=9, polygons=hollow)
+    dataset = from_records(
+        Info(name="d"), [Image(id="s/a", source="s", width=60, height=40), Category(name="car"), row]
+    )
+    coco.write(dataset, tmp_path / "a.json")
+    (written,) = json.loads((tmp_path / "a.json").read_bytes())["annotations"]
+    assert written["polygons"] == hollow
+    assert not written.get("segmentation")

@@ -73,7 +73,7 @@ def test_an_existing_output_is_kept(dataset: Path, curate: Curate, tmp_path: Pat
     assert "x.pt: already exists; give --overwrite" in curate("export", "anns_pt", dataset, "-o", "x.pt", code=2).stderr
     assert (tmp_path / "x.pt").read_text() == "mine"
     refused = curate("export", "anns_pt", dataset, "-o", "x.pt", "--overwrite", code=2).stderr
-    assert "x.pt: exists and was not written by curate" in refused
+    assert "x.pt: exists and is no output of this command" in refused
     (tmp_path / "x.pt").write_bytes(b"PK\x03\x04 an earlier one")
     curate("export", "anns_pt", dataset, "-o", "x.pt", "--overwrite")
     assert (tmp_path / "x.pt").read_bytes().startswith(b"PK")

@@ -457,7 +457,7 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "anns.pt").write_text("mine")
     with pytest.raises(UsageError, match="already exists"):
         anns_pt.write(made(image("a.png")), tmp_path / "anns.pt")
-    with pytest.raises(UsageError, match="was not written by curate"):
+    with pytest.raises(UsageError, match="is no output of this command"):
         anns_pt.write(made(image("a.png")), tmp_path / "anns.pt", overwrite=True)
     assert (tmp_path / "anns.pt").read_text() == "mine"
     (tmp_path / "anns.pt").write_bytes(b"PK\x03\x04 an earlier one")

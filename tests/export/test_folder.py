@@ -48,12 +48,12 @@ def test_only_an_export_is_replaced(dataset: Dataset, tmp_path: Path) -> None:
         file = tmp_path / "out" / name
         file.parent.mkdir(exist_ok=True)
         file.symlink_to("nowhere") if name == "link" else file.write_text("mine")
-        with pytest.raises(UsageError, match="was not written by curate"):
+        with pytest.raises(UsageError, match="is no output of this command"):
             write()
         assert file.is_symlink() or file.read_text() == "mine"
         file.unlink()
     (tmp_path / "out" / MARK).write_text("[]")
-    with pytest.raises(UsageError, match="was not written by curate"):
+    with pytest.raises(UsageError, match="is no output of this command"):
         write()
     shutil.rmtree(tmp_path / "out")
     write()
@@ -64,6 +64,6 @@ def test_a_download_is_never_taken_for_an_export(tree: Tree, exporter: object) -
     name = str(exporter.__name__.rpartition(".")[2])  # type: ignore[attr-defined]
     raw = tree(name)
     before = sorted(raw.rglob("*"))
-    with pytest.raises(UsageError, match="was not written by curate"):
+    with pytest.raises(UsageError, match="is no output of this command"):
         exporter.write(import_source(name, raw), raw, overwrite=True)  # type: ignore[attr-defined]
     assert sorted(raw.rglob("*")) == before

@@ -130,6 +130,8 @@ def test_only_truth(dataset: Dataset, tmp_path: Path) -> None:
 def test_where_the_pictures_are(dataset: Dataset, tmp_path: Path) -> None:
     labelstudio.write(dataset, tmp_path / "web", key_prefix="https://example.org/")
     assert tasks_of(tmp_path / "web")["s/b"]["data"]["image"] == "https://example.org/s/b.png"
+    labelstudio.write(dataset, tmp_path / "bucket", key_prefix="s3://rare/")
+    assert tasks_of(tmp_path / "bucket")["s/a"]["data"]["image"] == "s3://rare/s/dir ü/a#1.png"
     labelstudio.write(dataset, tmp_path / "disk", document_root=tmp_path)
     assert tasks_of(tmp_path / "disk")["s/b"]["data"]["image"] == "/data/local-files/?d=in/s/b.png"
     labelstudio.write(dataset, tmp_path / "other", document_root=tmp_path, roots={"s": str(tmp_path / "else")})

@@ -120,4 +120,4 @@ def test_by_command(tmp_path: Path, curate: Callable[..., Any]) -> None:
     curate("export", "lists", "ds", "-o", "out", "--overwrite")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     (tmp_path / "out/notes.txt").write_text("mine")
-    assert "was not written by curate" in curate("export", "lists", "ds", "-o", "out", "--overwrite", code=2).stderr
+    assert "is no output of this command" in curate("export", "lists", "ds", "-o", "out", "--overwrite", code=2).stderr

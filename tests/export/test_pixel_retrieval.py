@@ -159,4 +159,4 @@ def test_by_command(tree: Tree, tmp_path: Path, curate: Callable[..., Any]) -> N
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
     (tmp_path / "out/labels/mine.json").write_text("{}")
     refused = curate("export", "pixel_retrieval", "ds", "-o", "out", "--overwrite", code=2).stderr
-    assert "was not written by curate" in refused
+    assert "is no output of this command" in refused

@@ -140,4 +140,6 @@ def test_by_command(tree: Tree, tmp_path: Path, curate: Callable[..., Any]) -> N
     assert (tmp_path / "out/rparis6k/gnd_rparis6k.pkl").read_bytes() == before
     (tmp_path / "out/rparis6k/jpg").mkdir()
     (tmp_path / "out/rparis6k/jpg/mine.jpg").write_bytes(b"")
-    assert "was not written by curate" in curate("export", "revisitop", "ds", "-o", "out", "--overwrite", code=2).stderr
+    assert (
+        "is no output of this command" in curate("export", "revisitop", "ds", "-o", "out", "--overwrite", code=2).stderr
+    )

@@ -207,4 +207,6 @@ def test_by_command(tmp_path: Path, curate: Callable[..., Any]) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     (tmp_path / "out/own").mkdir()
     (tmp_path / "out/own/a.jpg").write_bytes(b"the user's own picture")
-    assert "was not written by curate" in curate("export", "searchad", "ds", "-o", "out", "--overwrite", code=2).stderr
+    assert (
+        "is no output of this command" in curate("export", "searchad", "ds", "-o", "out", "--overwrite", code=2).stderr
+    )
