@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from curate.model import Finding, Step
 from curate.releasing import Released
+from curate.review.suspects import Suspect
 from curate.taxonomy import Relabelled
 
 
@@ -202,6 +203,14 @@ class Pulled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     problems: list[str]
 
 
+class Suspected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``review suspects``: finds that were compared, those that could not be judged, and labels to look at."""
+
+    finds: int
+    unjudged: int
+    suspects: list[Suspect]
+
+
 class Taken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``review take``: the key of the event that was accepted."""
 
@@ -244,6 +253,7 @@ RESULTS: dict[str, object] = {
     "review-push": Pushed,
     "review-serve": ServerRunning,
     "review-serve-stop": ServerStopped,
+    "review-suspects": Suspected,
     "review-take": Taken,
     "run": Run,
     "run-list": dict[str, Listed],

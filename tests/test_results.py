@@ -49,8 +49,8 @@ CASES = [
 ]
 # What these print has a schema of its own, and a test of its own.
 ELSEWHERE = {"sources", "info", "verify", "evaluate", "review"}
-# tests/review/test_command.py has a server for these.
-AT_A_SERVER = {f"review-{verb}" for verb in ("serve", "join", "push", "pull", "take", "finish")}
+# tests/review/test_command.py has a server for these, test_suspects.py the finds of a detector for the last.
+AT_A_SERVER = {f"review-{verb}" for verb in ("serve", "join", "push", "pull", "take", "finish", "suspects")}
 
 
 @pytest.fixture(scope="module")

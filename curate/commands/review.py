@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from curate.commands.options import (
+    check_apart,
     check_new_file,
     check_roots,
     dataset_argument,
@@ -455,4 +456,66 @@ def finish(review: Path, output: Path, overwrite: bool, partly: bool, lot: bool,
         text += f"\n{done.left:,} items were left as they are"
     text = "\n".join([text, *done.figures])
     show_result(result, text, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("suspects", short_help="Label errors that a detector points at.")
+@dataset_argument
+@click.option("--queue", "queue_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the queue (CSV).")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page with pictures.")
+@click.option("--overwrite", is_flag=True, help="Replace existing --queue and --html files.")
+@root_option
+@report_options
+def suspects(
+    dataset: Path,
+    queue_file: Path | None,
+    html_file: Path | None,
+    overwrite: bool,
+    roots: dict[str, str],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Labels of the dataset DS that a detector's proposals speak against, the surest first; nothing is changed.
+
+    \b
+      curate prelabel idd --detector owlv2 --weights owlv2-base --text rickshaw --segmenter ellipse -o found
+      curate review suspects found --queue queue.csv --html suspects.html
+      curate review init found --plan quick --annotator p1 --only queue.csv -o rounds
+
+    missing: a sure find (0.5, and above the mean of the detector's hits) with no annotation near it, where the class is
+    labelled exhaustively. swapped: a very sure find (0.9) on an annotation of another class. misplaced: one that
+    overlaps an annotation of its class by less than half, which nothing hits better.
+    """
+    from collections import Counter
+
+    from curate import store
+    from curate.atomic import atomic_file
+    from curate.review import suspects as suspecting
+
+    for file in (queue_file, html_file):
+        if file is not None:
+            check_new_file(file, overwrite, dataset)
+    check_apart({"--queue": queue_file, "--html": html_file})
+    opened = store.read(dataset)
+    check_roots(roots, opened.table("images")["source"].unique().to_pylist())
+    found = suspecting.suspects(opened)
+    if queue_file is not None:
+        with atomic_file(queue_file, overwrite=overwrite) as stream:
+            stream.write(suspecting.queue_csv(found.suspects))
+    if html_file is not None:
+        from curate.pages.suspects import draw_page
+
+        with atomic_file(html_file, overwrite=overwrite) as stream:
+            stream.write(draw_page(opened, found, roots=roots).encode("utf-8", "backslashreplace"))
+    number = Counter((one.proposed, one.kind) for one in found.suspects)
+    classes = sorted({name for name, _ in number})
+    rows: list[tuple[object, ...]] = [
+        (name, *(number[name, kind] or "" for kind in suspecting.KINDS)) for name in classes
+    ]
+    lines = [table(rows, ("found", *suspecting.KINDS))] if rows else []
+    lines.append(f"{len(found.suspects):,} labels to look at, by {found.finds:,} finds")
+    if found.unjudged:
+        lines.append(f"{found.unjudged:,} more finds are of classes that nobody labelled throughout there")
+    result = {"finds": found.finds, "unjudged": found.unjudged, "suspects": found.suspects}
+    show_result(result, "\n".join(lines), as_json=as_json, quiet=quiet)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import signal
@@ -130,7 +131,7 @@ def test_a_page_and_a_queue(things: Path, curate: Curate, tmp_path: Path) -> Non
     curate("prelabel", "things", "--segmenter", "grabcut", "-o", "g", "--html", "p.html", "--queue", "q.csv")
     lines = (tmp_path / "q.csv").read_text().splitlines()
     assert len(lines) == 1 + read(things).table("annotations").num_rows
-    doubts = [float(line.split(",")[4]) for line in lines[1:]]
+    doubts = [float(row["doubt"]) for row in csv.DictReader(lines)]
     assert doubts == sorted(doubts, reverse=True)
     assert "pre-labels" in (tmp_path / "p.html").read_text()
     again = curate("prelabel", "things", "--segmenter", "grabcut", "-o", "h", "--html", "p.html", code=2)
