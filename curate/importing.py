@@ -93,6 +93,7 @@ def import_source(
         raise SourceError(root, "path is not UTF-8", "expected plain text", "rename it, or name a link to it") from None
     if name == "coco" and is_panoptic(root):
         name, root, options = _as_panoptic(root, options or {}, roots or {})
+        roots = None  # it is among the options now
     options = options or {}
     if name in DOORS:
         _check_options(name, options)
@@ -240,6 +241,8 @@ def _as_panoptic(file: Path, options: dict[str, Any], roots: Mapping[str, str]) 
     options = {"json": file.relative_to(top).as_posix(), **options}
     if "coco" in roots:
         images = Path(roots["coco"])
+        if not images.is_dir():
+            raise UsageError(f"--root coco={images}", "no such folder", "expected the folder of the images")
         if not images.resolve().is_relative_to(top.resolve()):
             raise UsageError(
                 f"--root coco={images}",
