@@ -6,6 +6,7 @@ which 5 to 8 exchange width and height (EXIF 2.3, tag 0x0112). Points are pixels
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from PIL import Image as PilImage
 
@@ -75,8 +76,6 @@ def turned_mask(mask: Rle, orientation: int | None) -> Rle:
 
 def turned_annotation(row: Annotation, size: Size, orientation: int | None) -> Annotation:
     """A row of a picture of ``size`` (before turning), after it; what it says of how it was drawn is left out."""
-    import msgspec
-
     if orientation in (None, 1):
         return row
     x, y, w, h = row.x, row.y, row.w, row.h

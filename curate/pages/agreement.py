@@ -17,7 +17,7 @@ from curate.review.measures import Answers, independent
 from curate.review.records import Agreement, Disagreement, Figures, Gold, Measured
 from curate.review.report import Change
 from curate.show.drawing import Colour, Mark, colour_of, mark_of
-from curate.show.page import render, tile_values
+from curate.show.page import css, render, tile_values
 from curate.show.tiles import Look, window_tile
 
 LOOK = Look(longest=400, enlarge_to=400, text=(6.4, 15.0))
@@ -87,10 +87,6 @@ def _colour(place: int, person: str) -> Colour:
     return _COLOURS[place] if place < len(_COLOURS) else colour_of(person)
 
 
-def _css(colour: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
 def _round(
     one: Agreement,
     answers: Answers,
@@ -121,7 +117,7 @@ def _round(
     return {
         "name": printable(one.round),
         "blind": one.blind,
-        "people": [{"name": printable(person), "colour": _css(colours[person])} for person in one.people],
+        "people": [{"name": printable(person), "colour": css(colours[person])} for person in one.people],
         "images": f"{one.images:,}",
         "units": f"{one.units:,}",
         "cards": cards,
@@ -235,7 +231,7 @@ def _tile(
     tile = window_tile(dataset, image, marks, _around(list(rows.values())), LOOK, roots)
     without = [printable(person) for person, wanted in one.objects.items() if wanted is None]
     said = [
-        {"person": printable(person), "colour": _css(colours[person]), "label": printable(row.category or "no class")}
+        {"person": printable(person), "colour": css(colours[person]), "label": printable(row.category or "no class")}
         for person, row in rows.items()
     ]
     if one.kind == "missing_annotation":

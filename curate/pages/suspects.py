@@ -12,7 +12,7 @@ from curate.dataset import Dataset
 from curate.errors import printable
 from curate.review.suspects import KINDS, Found, Kind, Suspect
 from curate.show.drawing import Colour, Mark, mark_of
-from curate.show.page import render, tile_values
+from curate.show.page import css, render, tile_values
 from curate.show.tiles import Look, window_tile
 
 EXAMPLES = 24  # of each kind
@@ -38,8 +38,8 @@ def draw_page(dataset: Dataset, found: Found, *, roots: Mapping[str, str] | None
             "dataset": printable(dataset.info.name),
             "finds": f"{found.finds:,}",
             "unjudged": f"{found.unjudged:,}" if found.unjudged else "",
-            "truth": _css(_TRUTH),
-            "found": _css(_FOUND),
+            "truth": css(_TRUTH),
+            "found": css(_FOUND),
             "kinds": [
                 {
                     "title": _TITLES[kind][0],
@@ -53,10 +53,6 @@ def draw_page(dataset: Dataset, found: Found, *, roots: Mapping[str, str] | None
         },
         package="curate.pages",
     )
-
-
-def _css(colour: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _marks(dataset: Dataset, shown: list[Suspect]) -> dict[str, Mark]:

@@ -10,7 +10,6 @@ file replace another's.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -154,18 +153,14 @@ def _untouched(group: Sequence[Region], before: Sequence[Region]) -> bool:
 
 def _relabelled(group: Sequence[Region], before: Sequence[Region], frame: Frame) -> str | None:
     """The new class of an object of which nothing else was changed; None if something was."""
-    names = {json.dumps((region.get("value") or {}).get(TYPES.get(_tool(region), ""))) for region in group}
-    if len(names) != 1:
+    if not all(isinstance(region.get("value"), dict) for region in group):
         return None
-    labels = json.loads(names.pop())
-    if not isinstance(labels, list) or len(labels) != 1 or labels[0] not in frame.labels:
+    labels = [region["value"].get(str(region.get("type"))) for region in group]
+    found = labels[0][0] if isinstance(labels[0], list) and len(labels[0]) == 1 else None
+    if not isinstance(found, str) or found not in frame.labels or any(one != [found] for one in labels):
         return None
-    as_now = [{**region, "value": {**region["value"], region["type"]: labels}} for region in before]
-    return str(frame.labels[labels[0]]) if _untouched(group, as_now) else None
-
-
-def _tool(region: Region) -> Tool:
-    return TOOLS.get(str(region.get("type")), "box")
+    as_now = [{**region, "value": {**region["value"], region["type"]: [found]}} for region in before]
+    return frame.labels[found] if _untouched(group, as_now) else None
 
 
 def _renamed(row: Annotation, row_id: str, category: str) -> Annotation:
@@ -287,14 +282,15 @@ def _part(region: Region, frame: Frame) -> tuple[_Part | None, list[Finding]]:
     if not isinstance(value, dict):
         return None, [finding("S01", where, "no value")]
     labels = value.get(TYPES[tool])
-    if not isinstance(labels, list) or len(labels) != 1 or labels[0] not in frame.labels:
+    label = labels[0] if isinstance(labels, list) and len(labels) == 1 else None
+    if not isinstance(label, str) or label not in frame.labels:
         return None, [finding("L06", where, f"labels {labels!r}; expected one that the round's config has")]
-    label = frame.labels[labels[0]]
+    category = frame.labels[label]
     if tool == "mask":
-        return _mask_part(value, frame, label, where)
+        return _mask_part(value, frame, category, where)
     if tool == "polygon":
-        return _polygon_part(value, frame, label, where)
-    return _box_part(value, frame, label, where)
+        return _polygon_part(value, frame, category, where)
+    return _box_part(value, frame, category, where)
 
 
 def _mask_part(value: dict[str, Any], frame: Frame, label: str, where: str) -> tuple[_Part | None, list[Finding]]:

@@ -76,7 +76,7 @@ def _breakable(name: str) -> Any:
 
 def legend_values(legend: Sequence[Entry]) -> list[dict[str, str]]:
     """The legend as the template takes it."""
-    return [{"name": printable(e.name), "colour": _css(e.colour), "count": f"{e.rows:,}"} for e in legend]
+    return [{"name": printable(e.name), "colour": css(e.colour), "count": f"{e.rows:,}"} for e in legend]
 
 
 def tile_values(tile: Tile) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def tile_values(tile: Tile) -> dict[str, Any]:
                 "text": label.text,
                 "left": f"{100 * label.left / width:.2f}",
                 "top": f"{100 * label.top / height:.2f}",
-                "colour": _css(label.colour),
+                "colour": css(label.colour),
             }
             for label in tile.labels
         ],
@@ -121,7 +121,7 @@ def _row(mark: Mark) -> dict[str, str]:
     styles = [mark.status, *(["group"] if mark.crowd else []), *(["ignore"] if mark.ignore else [])]
     return {
         "category": printable(mark.category),
-        "colour": _css(mark.colour),
+        "colour": css(mark.colour),
         "box": ", ".join(f"{value:.6g}" for value in mark.box) if mark.box else "whole image",
         "status": ", ".join(styles),
         "instance": printable(mark.instance or ""),
@@ -129,7 +129,7 @@ def _row(mark: Mark) -> dict[str, str]:
     }
 
 
-def _css(colour: Colour) -> str:
+def css(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 

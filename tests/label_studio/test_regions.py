@@ -56,6 +56,15 @@ def test_another_class_leaves_the_mask_as_it_was() -> None:
     assert (change.row.parent_id, change.row.origin, change.row.status) == ("i#ring", "human:p1", "truth")
 
 
+@pytest.mark.parametrize("value", [None, [1], "x", {"polygonlabels": [["car"]]}, {"polygonlabels": []}])
+def test_a_shown_region_that_came_back_as_nonsense_is_told_and_not_taken(value: object) -> None:
+    regions = regions_of([ring()], POLYGONS)
+    regions[1]["value"] = value
+    answer = read_answer(regions, POLYGONS, shown=[ring()], origin="human:p1", round=1, prefix="r1")
+    assert answer.objects == ()
+    assert [one.severity for one in answer.problems] == ["error"]
+
+
 def test_holes_of_polygons_are_cut_open_too_and_a_brush_comes_first() -> None:
     hollow = [[[10, 10, 90, 10, 90, 90, 10, 90], [40, 40, 60, 40, 60, 60, 40, 60]]]
     row = msgspec.structs.replace(ring(), segmentation=None, polygons=hollow, x=10, y=10, w=80, h=80)

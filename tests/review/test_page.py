@@ -24,7 +24,7 @@ import pytest
 from PIL import Image as PilImage
 
 from curate import store
-from curate.dataset import from_records
+from curate.dataset import Dataset, from_records
 from curate.model import Annotation, Category, Image, Info, SourceRecord
 from curate.review import folder, rounds, tasks
 from curate.review.plan import preset
@@ -226,6 +226,16 @@ def test_a_box_changed_by_hand_comes_back_at_its_new_pixels(studio: Studio, tmp_
     assert did.iou == pytest.approx(inter / (both - inter), abs=0.01)
 
 
+def boxes_of_p1(studio: Studio, path: Path, dataset: Dataset, kind: str, seed: int) -> Case:
+    """A review with one round of p1's, who is shown the boxes of the dataset."""
+    store.write(dataset, path / "ds")
+    rule = {"name": kind, "kind": kind, "shows": "prelabels", "tools": ["box"]}
+    plan = preset("quick", ("p1",), rounds=[rule], seed=seed)
+    made = folder.init(dataset, str(path / "ds"), plan, path / "review")
+    folder.write_people(made.folder, studio.people)
+    return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
+
+
 def turned_picture(studio: Studio, path: Path) -> Case:
     """A picture of 48 x 64 px that is shown as 64 x 48 (EXIF orientation 6), red where its one box is."""
     pixels = np.full((64, 48, 3), 40, np.uint8)
@@ -242,12 +252,7 @@ def turned_picture(studio: Studio, path: Path) -> Case:
         name="turned", sources={"turned": SourceRecord(title="T")}, roots={"turned": str(studio.root / "turned")}
     )
     dataset = from_records(info, [Category(name="car"), image, row])
-    store.write(dataset, path / "ds")
-    rule = {"name": "inspect", "kind": "inspect", "shows": "prelabels", "tools": ["box"]}
-    plan = preset("quick", ("p1",), rounds=[rule], seed=91)
-    made = folder.init(dataset, str(path / "ds"), plan, path / "review")
-    folder.write_people(made.folder, studio.people)
-    return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
+    return boxes_of_p1(studio, path, dataset, "inspect", seed=91)
 
 
 def test_a_picture_that_browsers_turn(studio: Studio, tmp_path: Path, artefacts: Path) -> None:
@@ -292,12 +297,7 @@ def many_classes(studio: Studio, path: Path) -> Case:
         Annotation(id="toy/000#0", image_id="toy/000", category="class 35", status="proposal", score=0.5, **box)
     )
     dataset = from_records(small.info, records)
-    store.write(dataset, path / "ds")
-    rule = {"name": "refine", "kind": "refine", "shows": "prelabels", "tools": ["box"]}
-    plan = preset("quick", ("p1",), rounds=[rule], seed=90)
-    made = folder.init(dataset, str(path / "ds"), plan, path / "review")
-    folder.write_people(made.folder, studio.people)
-    return Case(made.folder, dataset, tasks.material(dataset, plan, made.items))
+    return boxes_of_p1(studio, path, dataset, "refine", seed=90)
 
 
 def test_ninety_classes_stay_usable(studio: Studio, tmp_path: Path, artefacts: Path) -> None:
